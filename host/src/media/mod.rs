@@ -1,0 +1,3 @@
+//! Frames in and out.
+
+pub mod frame;

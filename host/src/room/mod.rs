@@ -1,0 +1,1 @@
+//! One room: its sources, its policies, the one task that changes them.

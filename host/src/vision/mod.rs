@@ -1,0 +1,3 @@
+//! What is measured on pictures and done to them: pure functions and plain state, no input or output.
+
+pub mod detection;
