@@ -1,1 +1,5 @@
+//! What the end-to-end tests and the benches share.
 
+pub mod bench;
+pub mod clip;
+pub mod parity;

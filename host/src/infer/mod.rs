@@ -1,1 +1,19 @@
-//! Inference: the `Detector` seam, the batcher, one file per kind of model. The only importer of `ort`.
+//! Inference: a frame goes in, detections come out. This is the only importer of `ort`.
+//!
+//! A [`model::ModelSpec`] (declared in TOML) says how a network is fed and read; [`onnx::OnnxDetector`] does so for one session.
+//! The room speaks to the [`batcher`], never to a detector: looks wait in [`queue`], pure and bounded, until a worker takes a batch.
+//! Nothing here keeps state from one frame to the next, so a look's answer depends on its frame alone.
+
+pub mod classifier;
+pub mod detector;
+pub mod error;
+pub mod model;
+pub mod onnx;
+pub mod preprocess;
+pub mod provider;
+pub mod registry;
+pub mod runtime;
+pub mod yolo;
+
+pub use detector::Detector;
+pub use error::InferError;
