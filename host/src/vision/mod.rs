@@ -1,3 +1,5 @@
 //! What is measured on pictures and done to them: pure functions and plain state, no input or output.
 
+pub mod color;
 pub mod detection;
+pub mod thumbnail;

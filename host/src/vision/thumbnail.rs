@@ -1,0 +1,208 @@
+//! The small picture that a cascade looks at: at most 320 × 180, 4:2:0, full range BT.601 whatever the frame was.
+//!
+//! Always holds: width and height are even and keep the frame's aspect to a pixel pair; every frame pixel has its share in the average
+//! (no pixel is skipped, so nothing small hides between samples); the same frame gives the same bytes on any machine.
+
+use std::ops::Range as Span;
+
+use crate::media::frame::{Frame, chroma_size};
+use crate::vision::color;
+
+/// Largest width and height.
+pub const WIDTH_MAX: usize = 320;
+pub const HEIGHT_MAX: usize = 180;
+
+/// Rows without padding; `y` is `width` × `height` bytes, `cb` and `cr` are half of that both ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbnail {
+    pub width: usize,
+    pub height: usize,
+    pub y: Vec<u8>,
+    pub cb: Vec<u8>,
+    pub cr: Vec<u8>,
+}
+
+/// Width and height of the thumbnail of a `width` × `height` frame; a smaller frame is not enlarged.
+///
+/// # Panics
+/// If a side is 0.
+pub fn thumbnail_size(width: usize, height: usize) -> (usize, usize) {
+    assert!(width > 0 && height > 0, "a picture of {width}x{height}");
+    let scale = (WIDTH_MAX as f64 / width as f64).min(HEIGHT_MAX as f64 / height as f64).min(1.0);
+    let side = |pixels: usize| (((pixels as f64 * scale / 2.0).round() as usize) * 2).max(2);
+    (side(width).min(WIDTH_MAX), side(height).min(HEIGHT_MAX))
+}
+
+impl Thumbnail {
+    pub fn of(frame: &Frame) -> Thumbnail {
+        let (width, height) = thumbnail_size(frame.width, frame.height);
+        let [y, cb, cr] = frame.planes();
+        let chroma = chroma_size(frame.width, frame.height);
+        let mut small = Thumbnail {
+            width,
+            height,
+            y: averaged(y, (frame.width, frame.height), (width, height)),
+            cb: averaged(cb, chroma, (width / 2, height / 2)),
+            cr: averaged(cr, chroma, (width / 2, height / 2)),
+        };
+        color::to_full_bt601(&mut small.y, &mut small.cb, &mut small.cr, width, frame.range, frame.matrix);
+        small
+    }
+}
+
+/// Sum of one output sample's weights, along each axis. 255 × 256 still fits 16 bits, which keeps the row sums narrow and fast.
+const UNIT: u32 = 256;
+
+/// Which input samples make one output sample, and how much each counts; the weights' sum is [`UNIT`].
+struct Taps {
+    span: Span<usize>,
+    weights: Vec<u16>,
+}
+
+/// Each output sample covers `from / to` input samples; those at its ends count by the part that it covers.
+fn taps(from: usize, to: usize) -> Vec<Taps> {
+    (0..to)
+        .map(|out| {
+            // In units of 1/to input samples, so that all is exact.
+            let (start, end) = (out * from, (out + 1) * from);
+            let span = start / to..end.div_ceil(to);
+            let shares = span.clone().map(|i| end.min((i + 1) * to) - start.max(i * to));
+            // Rounding the running sum, not the weight, keeps the total exact.
+            let (mut share_sum, mut given) = (0, 0);
+            let weights = shares.map(|share| {
+                share_sum += share;
+                let weight = share_sum * UNIT as usize / from - given;
+                given += weight;
+                weight as u16
+            });
+            Taps { weights: weights.collect(), span }
+        })
+        .collect()
+}
+
+fn averaged(plane: &[u8], (width, height): (usize, usize), (to_width, to_height): (usize, usize)) -> Vec<u8> {
+    let columns = taps(width, to_width);
+    let even = (width % to_width == 0).then_some(width / to_width).filter(|_| UNIT as usize % (width / to_width).max(1) == 0);
+    let mut out = Vec::with_capacity(to_width * to_height);
+    let mut sums = vec![0u16; width];
+    for row in taps(height, to_height) {
+        sums.fill(0);
+        for (source, &weight) in plane[row.span.start * width..row.span.end * width].chunks_exact(width).zip(&row.weights) {
+            for (sum, &sample) in sums.iter_mut().zip(source) {
+                *sum += u16::from(sample) * weight;
+            }
+        }
+        let half = UNIT * UNIT / 2;
+        match even {
+            Some(2) => across::<2>(&sums, &mut out),
+            Some(4) => across::<4>(&sums, &mut out),
+            Some(8) => across::<8>(&sums, &mut out),
+            _ => out.extend(columns.iter().map(|column| {
+                let sum: u32 =
+                    sums[column.span.clone()].iter().zip(&column.weights).map(|(&sum, &weight)| u32::from(sum) * u32::from(weight)).sum();
+                ((sum + half) / (UNIT * UNIT)) as u8
+            })),
+        }
+    }
+    out
+}
+
+/// The horizontal step where each output sample is exactly `N` input samples; gives what the general way gives, faster.
+fn across<const N: usize>(sums: &[u16], out: &mut Vec<u8>) {
+    let steps = UNIT * N as u32;
+    out.extend(sums.as_chunks::<N>().0.iter().map(|part| {
+        let sum: u32 = part.iter().map(|&sum| u32::from(sum)).sum();
+        ((sum + steps / 2) / steps) as u8
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::frame::{FrameSeq, Matrix, Micros, Range, i420_len};
+
+    fn frame(width: usize, height: usize, range: Range, matrix: Matrix, data: Vec<u8>) -> Frame {
+        Frame::new(FrameSeq(0), Micros::ZERO, width, height, range, matrix, data)
+    }
+
+    #[test]
+    fn sizes_fit_and_keep_the_aspect() {
+        for (from, to) in [
+            ((1280, 720), (320, 180)),
+            ((1920, 1080), (320, 180)),
+            ((640, 480), (240, 180)),
+            ((720, 1280), (102, 180)),
+            ((1080, 1080), (180, 180)),
+            ((176, 144), (176, 144)),
+            ((3840, 1600), (320, 134)),
+            ((5, 3), (4, 4)),
+            ((4000, 1), (320, 2)),
+            ((1, 1), (2, 2)),
+        ] {
+            assert_eq!(thumbnail_size(from.0, from.1), to, "of {from:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkerboard_averages_to_grey() {
+        let (width, height) = (1280, 720);
+        let mut data: Vec<u8> = (0..width * height).map(|i| if (i % width + i / width) % 2 == 0 { 200 } else { 100 }).collect();
+        data.resize(i420_len(width, height), 128);
+        let small = Thumbnail::of(&frame(width, height, Range::Full, Matrix::Bt601, data));
+        assert!(small.y.iter().all(|&y| y == 150));
+        assert!(small.cb.iter().chain(&small.cr).all(|&c| c == 128));
+    }
+
+    #[test]
+    fn the_fast_step_gives_what_the_general_one_does() {
+        let plane: Vec<u8> = (0..64u32 * 8).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for to in [8, 16, 32] {
+            let fast = averaged(&plane, (64, 8), (to, 4));
+            let general: Vec<u8> = (0..4 * to)
+                .map(|i| {
+                    let n = 64 / to;
+                    let part = |row: usize| plane[row * 64 + i % to * n..][..n].iter().map(|&v| u32::from(v)).sum::<u32>();
+                    let sum = part(i / to * 2) + part(i / to * 2 + 1);
+                    ((sum + n as u32) / (2 * n as u32)) as u8
+                })
+                .collect();
+            assert_eq!(fast, general, "64 to {to}");
+        }
+    }
+
+    #[test]
+    fn limited_and_bt709_come_out_full_and_bt601() {
+        for (range, matrix) in [(Range::Limited, Matrix::Bt601), (Range::Limited, Matrix::Bt709), (Range::Full, Matrix::Bt709)] {
+            for rgb in [[255, 255, 255], [0, 0, 0], [194, 150, 130], [70, 148, 73], [56, 61, 150], [175, 54, 60]] {
+                let pixels: Vec<u8> = rgb.into_iter().cycle().take(800 * 450 * 3).collect();
+                let small = Thumbnail::of(&color::frame_from_rgb(FrameSeq(0), Micros::ZERO, 800, 450, &pixels, range, matrix));
+                let want = color::ycbcr_of(color::Rgb(rgb), Range::Full, Matrix::Bt601);
+                let got = [small.y[1000], small.cb[1000], small.cr[1000]];
+                assert!(got.iter().zip(want).all(|(a, b)| a.abs_diff(b) <= 2), "{range:?} {matrix:?} {rgb:?}: {got:?}, not {want:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_is_kept(width in 1usize..700, height in 1usize..400, seed in any::<u32>()) {
+            let mut state = seed;
+            let data: Vec<u8> = (0..i420_len(width, height)).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            }).collect();
+            let frame = frame(width, height, Range::Full, Matrix::Bt601, data);
+            let small = Thumbnail::of(&frame);
+            prop_assert_eq!(small.y.len(), small.width * small.height);
+            prop_assert_eq!(small.cb.len(), small.width * small.height / 4);
+            prop_assert!(small.width % 2 == 0 && small.height % 2 == 0 && small.width <= WIDTH_MAX && small.height <= HEIGHT_MAX);
+            let mean = |plane: &[u8]| plane.iter().map(|&v| f64::from(v)).sum::<f64>() / plane.len() as f64;
+            for (small, whole) in [&small.y, &small.cb, &small.cr].into_iter().zip(frame.planes()) {
+                // Rounding and the weights' 256 steps move a mean by less than two levels.
+                prop_assert!((mean(small) - mean(whole)).abs() < 2.0);
+            }
+        }
+    }
+}
