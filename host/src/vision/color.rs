@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     /// The ColorChecker's 24 patches as sRGB, rounded (public figures of the chart's maker).
-    pub(crate) const CHART: [[u8; 3]; 24] = [
+    const CHART: [[u8; 3]; 24] = [
         [115, 82, 68],
         [194, 150, 130],
         [98, 122, 157],

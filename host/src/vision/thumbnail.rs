@@ -5,6 +5,8 @@
 
 use std::ops::Range as Span;
 
+use serde::{Deserialize, Serialize};
+
 use crate::media::frame::{Frame, chroma_size};
 use crate::vision::color;
 
@@ -12,17 +14,17 @@ use crate::vision::color;
 pub const WIDTH_MAX: usize = 320;
 pub const HEIGHT_MAX: usize = 180;
 
-/// Rows without padding; `y` is `width` × `height` bytes, `cb` and `cr` are half of that both ways.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Rows without padding.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thumbnail {
-    pub width: usize,
-    pub height: usize,
-    pub y: Vec<u8>,
-    pub cb: Vec<u8>,
-    pub cr: Vec<u8>,
+    width: u32,
+    height: u32,
+    y: Vec<u8>,
+    cb: Vec<u8>,
+    cr: Vec<u8>,
 }
 
-/// Width and height of the thumbnail of a `width` × `height` frame; a smaller frame is not enlarged.
+/// Width and height of the thumbnail of a `width` × `height` frame; a smaller frame is not enlarged but to even sides.
 ///
 /// # Panics
 /// If a side is 0.
@@ -34,19 +36,57 @@ pub fn thumbnail_size(width: usize, height: usize) -> (usize, usize) {
 }
 
 impl Thumbnail {
+    /// The whole frame, every pixel averaged in.
     pub fn of(frame: &Frame) -> Thumbnail {
         let (width, height) = thumbnail_size(frame.width, frame.height);
         let [y, cb, cr] = frame.planes();
         let chroma = chroma_size(frame.width, frame.height);
-        let mut small = Thumbnail {
-            width,
-            height,
-            y: averaged(y, (frame.width, frame.height), (width, height)),
-            cb: averaged(cb, chroma, (width / 2, height / 2)),
-            cr: averaged(cr, chroma, (width / 2, height / 2)),
-        };
-        color::to_full_bt601(&mut small.y, &mut small.cb, &mut small.cr, width, frame.range, frame.matrix);
-        small
+        let mut y = averaged(y, (frame.width, frame.height), (width, height));
+        let mut cb = averaged(cb, chroma, (width / 2, height / 2));
+        let mut cr = averaged(cr, chroma, (width / 2, height / 2));
+        color::to_full_bt601(&mut y, &mut cb, &mut cr, width, frame.range, frame.matrix);
+        Thumbnail { width: width as u32, height: height as u32, y, cb, cr }
+    }
+
+    /// `y` is width × height bytes, `cb` and `cr` ⌈width/2⌉ × ⌈height/2⌉ each.
+    ///
+    /// # Panics
+    /// If a plane has another size: thumbnails are made by the host.
+    pub fn new(width: u32, height: u32, y: Vec<u8>, cb: Vec<u8>, cr: Vec<u8>) -> Self {
+        let thumbnail = Self { width, height, y, cb, cr };
+        assert!(thumbnail.is_whole(), "planes of a {width}x{height} thumbnail");
+        thumbnail
+    }
+
+    /// One colour everywhere.
+    pub fn uniform(width: u32, height: u32, y: u8, cb: u8, cr: u8) -> Self {
+        let (cw, ch) = chroma_size(width as usize, height as usize);
+        Self::new(width, height, vec![y; width as usize * height as usize], vec![cb; cw * ch], vec![cr; cw * ch])
+    }
+
+    /// Whether the planes have the sizes that width and height ask for. False only for what came from a file.
+    pub fn is_whole(&self) -> bool {
+        let (cw, ch) = chroma_size(self.width as usize, self.height as usize);
+        self.y.len() == self.width as usize * self.height as usize && self.cb.len() == cw * ch && self.cr.len() == cw * ch
+    }
+
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Luma, Cb, Cr.
+    pub fn planes(&self) -> [&[u8]; 3] {
+        [&self.y, &self.cb, &self.cr]
+    }
+}
+
+impl std::fmt::Debug for Thumbnail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Thumbnail({}x{})", self.width, self.height)
     }
 }
 
@@ -137,7 +177,7 @@ mod tests {
             ((1080, 1080), (180, 180)),
             ((176, 144), (176, 144)),
             ((3840, 1600), (320, 134)),
-            ((5, 3), (4, 4)),
+            ((5, 3), (6, 4)),
             ((4000, 1), (320, 2)),
             ((1, 1), (2, 2)),
         ] {
@@ -195,11 +235,10 @@ mod tests {
             }).collect();
             let frame = frame(width, height, Range::Full, Matrix::Bt601, data);
             let small = Thumbnail::of(&frame);
-            prop_assert_eq!(small.y.len(), small.width * small.height);
-            prop_assert_eq!(small.cb.len(), small.width * small.height / 4);
-            prop_assert!(small.width % 2 == 0 && small.height % 2 == 0 && small.width <= WIDTH_MAX && small.height <= HEIGHT_MAX);
+            prop_assert!(small.is_whole());
+            prop_assert!((small.width % 2, small.height % 2) == (0, 0) && small.width <= 320 && small.height <= 180);
             let mean = |plane: &[u8]| plane.iter().map(|&v| f64::from(v)).sum::<f64>() / plane.len() as f64;
-            for (small, whole) in [&small.y, &small.cb, &small.cr].into_iter().zip(frame.planes()) {
+            for (small, whole) in small.planes().into_iter().zip(frame.planes()) {
                 // Rounding and the weights' 256 steps move a mean by less than two levels.
                 prop_assert!((mean(small) - mean(whole)).abs() < 2.0);
             }
