@@ -1,0 +1,521 @@
+//! What one detector knows of one source: the looks that were asked for, what they saw, and so which frames are judged.
+//!
+//! A look is *out* from its request until its verdicts are in (*done*) or its deadline passes (*lost*; should it come late it still
+//! counts, for the frames that are left). Looks judge only frames of their own *shot*: the run of frames between two cuts, gaps or
+//! changes of size.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::mutant::{Mutant, mutant};
+use super::settings::{DetectorSettings, Settings};
+use crate::geometry::Rect;
+use crate::media::frame::{Frame, FrameSeq, Micros};
+use crate::vision::change::Signature;
+use crate::vision::detection::{Detection, Verdict};
+use crate::vision::timeline::{self, Looked, MaskRule, Sighting, Trail};
+
+/// A frame in the delay line.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub frame: Frame,
+    pub signature: Arc<Signature>,
+    pub shot: u32,
+    pub settings: Arc<Settings>,
+}
+
+/// Captured, not yet published, in order.
+pub type DelayLine = VecDeque<Entry>;
+
+/// Why a frame is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The first of a stream, or after a gap, a cut or a change of size.
+    First,
+    /// The last before one of these.
+    Last,
+    Clock,
+    /// Unlike both of its looked-at neighbours.
+    Unlike,
+    /// No frame followed in time.
+    Newest,
+    /// In the place of a look that was lost.
+    Again,
+    /// Between two looks that disagree.
+    Bisect,
+    /// The cascade asked for it.
+    Cascade,
+}
+
+impl Why {
+    /// Whether invariant 1 requires it: such a look is never replaced by a newer frame's, and the cascade is not asked about it.
+    pub fn required(self) -> bool {
+        !matches!(self, Why::Bisect | Why::Cascade)
+    }
+}
+
+/// Why a frame is not judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unjudged {
+    /// No look of its shot is done that is as early.
+    NoEarlierLook,
+    /// No look of its shot is done that is as late, and it is not the picture of the earlier one.
+    NoLaterLook,
+    /// A look between the two is still out.
+    LookOut,
+    /// The two looks are more than `look_max_ms` apart.
+    TooFarApart,
+    /// It is unlike both.
+    Unlike,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Out,
+    Weighing(Vec<Detection>),
+    Done {
+        generation: u64,
+        detections: Vec<Detection>,
+        verdicts: Vec<Verdict>,
+    },
+    /// A cascade's skip that stands for a look.
+    Skipped,
+    Lost,
+}
+
+#[derive(Clone, Debug)]
+struct Look {
+    at: Micros,
+    shot: u32,
+    why: Why,
+    deadline: Micros,
+    state: State,
+    signature: Arc<Signature>,
+}
+
+impl Look {
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. } | State::Skipped)
+    }
+
+    fn is_out(&self) -> bool {
+        matches!(self.state, State::Out | State::Weighing(_))
+    }
+}
+
+/// A look that the source is to have made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub seq: FrameSeq,
+    pub why: Why,
+    /// When its verdict must be in.
+    pub deadline: Micros,
+}
+
+/// Share of blocks, unlike both looked-at neighbours, from which a frame needs a look of its own.
+/// One percent is four blocks of a 16:9 picture: a face of a tenth of the picture's height.
+const UNLIKE_MAX: f32 = 0.02;
+/// Looks are kept this long after they can no longer be the earlier of a pair, for trails to be followed through.
+const MEMORY: Micros = Micros::from_millis(1000);
+
+pub struct Channel {
+    looks: BTreeMap<FrameSeq, Look>,
+    /// The frame that the clock wants looked at, while it waits for a cut that might follow.
+    candidate: Option<FrameSeq>,
+    wanted: Vec<Wanted>,
+    /// Looks of one shot and the trails through them, for one settings; dropped when a look changes.
+    memo: Option<Memo>,
+    mutant: Option<Mutant>,
+}
+
+struct Memo {
+    shot: u32,
+    settings: Arc<Settings>,
+    seqs: Vec<FrameSeq>,
+    looked: Vec<Looked>,
+    trails: Vec<Trail>,
+}
+
+impl Channel {
+    pub fn new(mutant: Option<Mutant>) -> Self {
+        Self { looks: BTreeMap::new(), candidate: None, wanted: Vec::new(), memo: None, mutant }
+    }
+
+    /// Looks that have been decided on since the last call.
+    pub fn take_wanted(&mut self) -> Vec<Wanted> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// A frame was captured (the newest of the line). `before` is the frame before it, where it is the last of its shot.
+    pub fn captured(&mut self, line: &DelayLine, closes: Option<FrameSeq>) {
+        let Some(newest) = line.back() else { return };
+        if let Some(last) = closes {
+            self.close(line, last);
+        }
+        let seq = newest.frame.seq;
+        let Some((_, previous)) = self.latest_in(newest.shot) else {
+            self.want(line, seq, Why::First);
+            return;
+        };
+        if let Some(candidate) = self.candidate {
+            let waited = newest.frame.at.saturating_sub(entry(line, candidate).map_or(Micros::ZERO, |e| e.frame.at));
+            if waited >= newest.settings.patience {
+                self.candidate = None;
+                self.want(line, candidate, Why::Clock);
+            }
+        } else if newest.frame.at.saturating_sub(previous.at).0 + frame_interval(line).0 / 2 >= newest.settings.clock().0 {
+            if newest.settings.patience == Micros::ZERO {
+                self.want(line, seq, Why::Clock);
+            } else {
+                self.candidate = Some(seq);
+            }
+        }
+    }
+
+    /// No frame has followed the newest: what waits for one waits no longer.
+    pub fn starved(&mut self, line: &DelayLine) {
+        if let Some(newest) = line.back() {
+            self.finish_at(line, newest.frame.seq, Why::Newest);
+        }
+    }
+
+    /// The cascade said something of a frame. Returns whether a skip was accepted as a look.
+    pub fn screened(&mut self, line: &DelayLine, seq: FrameSeq, look: bool) {
+        let Some(e) = entry(line, seq) else { return };
+        if self.looks.contains_key(&seq) {
+            return;
+        }
+        if look {
+            self.want(line, seq, Why::Cascade);
+            return;
+        }
+        let last_real = self.looks.range(..seq).rev().find(|(_, l)| l.shot == e.shot && !matches!(l.state, State::Skipped | State::Lost));
+        let within = last_real.is_some_and(|(_, l)| e.frame.at.saturating_sub(l.at) <= e.settings.skip_max);
+        if within || mutant!(self.mutant, Mutant::SkipCountedAsLook) {
+            self.looks.insert(
+                seq,
+                Look {
+                    at: e.frame.at,
+                    shot: e.shot,
+                    why: Why::Cascade,
+                    deadline: Micros::MAX,
+                    state: State::Skipped,
+                    signature: e.signature.clone(),
+                },
+            );
+            if self.candidate.is_some_and(|c| c <= seq) {
+                self.candidate = None;
+            }
+        }
+    }
+
+    /// A look found something, or nothing; it is not done before it is weighed.
+    pub fn looked(&mut self, seq: FrameSeq, detections: Vec<Detection>) {
+        let early = mutant!(self.mutant, Mutant::EarlyCommit);
+        if let Some(look) = self.looks.get_mut(&seq) {
+            look.state = if early {
+                State::Done { generation: 0, detections: Vec::new(), verdicts: Vec::new() }
+            } else {
+                State::Weighing(detections)
+            };
+        }
+    }
+
+    /// The verdicts on what a look found.
+    pub fn weighed(&mut self, seq: FrameSeq, generation: u64, verdicts: Vec<Verdict>) {
+        if let Some(look) = self.looks.get_mut(&seq) {
+            if let State::Weighing(detections) = &mut look.state {
+                look.state = State::Done { generation, detections: std::mem::take(detections), verdicts };
+                self.memo = None;
+            }
+        }
+    }
+
+    /// A look failed.
+    pub fn failed(&mut self, line: &DelayLine, seq: FrameSeq) {
+        let Some(look) = self.looks.get_mut(&seq).filter(|l| l.is_out()) else { return };
+        look.state = State::Lost;
+        let required = look.why.required();
+        let first_failure = self.looks.range(..seq).next_back().is_none_or(|(_, l)| !matches!(l.state, State::Lost));
+        if required && first_failure {
+            if let Some(newest) = line.back().filter(|e| e.frame.seq > seq) {
+                self.want(line, newest.frame.seq, Why::Again);
+            }
+        }
+    }
+
+    /// Gives up looks whose deadline has passed; returns how many.
+    pub fn expire(&mut self, line: &DelayLine, now: Micros) -> usize {
+        let late: Vec<FrameSeq> = self.looks.iter().filter(|(_, l)| l.is_out() && l.deadline <= now).map(|(seq, _)| *seq).collect();
+        late.iter().for_each(|seq| self.failed(line, *seq));
+        late.len()
+    }
+
+    /// The nearest deadline of a look that is out.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.looks.values().filter(|l| l.is_out()).map(|l| l.deadline).min()
+    }
+
+    pub fn is_out(&self, seq: FrameSeq) -> bool {
+        self.looks.get(&seq).is_some_and(Look::is_out)
+    }
+
+    pub fn any_out(&self) -> bool {
+        self.looks.values().any(Look::is_out)
+    }
+
+    pub fn has(&self, seq: FrameSeq) -> bool {
+        self.looks.contains_key(&seq)
+    }
+
+    /// The newest frame that was looked at or is to be, in one shot.
+    pub fn latest(&self, shot: u32) -> Option<(FrameSeq, Micros, Arc<Signature>)> {
+        self.latest_in(shot).map(|(seq, look)| (seq, look.at, look.signature.clone()))
+    }
+
+    fn latest_in(&self, shot: u32) -> Option<(FrameSeq, &Look)> {
+        self.looks.iter().rev().find(|(_, l)| l.shot == shot && !matches!(l.state, State::Lost)).map(|(seq, l)| (*seq, l))
+    }
+
+    /// Looks between neighbours that disagree, halving.
+    pub fn bisect(&mut self, line: &DelayLine, now: Micros) {
+        let Some(shot) = line.back().map(|e| e.shot) else { return };
+        let Some(first) = line.front().map(|e| e.shot) else { return };
+        for shot in first..=shot {
+            let Some(settings) = line.iter().rev().find(|e| e.shot == shot).map(|e| e.settings.clone()) else { continue };
+            let budget = settings.detectors.iter().map(|d| d.look_budget).max().unwrap_or_default();
+            self.refresh(shot, &settings);
+            let Some(memo) = &self.memo else { continue };
+            let mut middles = Vec::new();
+            for (i, pair) in memo.seqs.windows(2).enumerate() {
+                let (a, b) = (pair[0], pair[1]);
+                if b.0 - a.0 < 2 || self.looks.range(a..b).any(|(_, l)| l.is_out()) || timeline::agree(&memo.trails, i, i + 1) {
+                    continue;
+                }
+                let middle = FrameSeq(a.0 + (b.0 - a.0) / 2);
+                if let Some(e) = entry(line, middle).filter(|_| !self.looks.contains_key(&middle)) {
+                    if now + budget <= e.frame.at + e.settings.delay {
+                        middles.push(middle);
+                    }
+                }
+            }
+            middles.into_iter().for_each(|seq| self.want(line, seq, Why::Bisect));
+        }
+    }
+
+    /// Invariant 1, for one frame and this detector.
+    pub fn judge(&self, e: &Entry) -> Result<(), Unjudged> {
+        if mutant!(self.mutant, Mutant::OpenOnTrap) && self.looks.values().any(|l| matches!(l.state, State::Lost)) {
+            return Ok(());
+        }
+        let seq = e.frame.seq;
+        let across_cuts = mutant!(self.mutant, Mutant::LookAcrossCut);
+        let in_shot = |l: &Look| l.shot == e.shot || across_cuts;
+        let (a, earlier) = self.looks.range(..=seq).rev().find(|(_, l)| in_shot(l) && l.is_done()).ok_or(Unjudged::NoEarlierLook)?;
+        if *a == seq {
+            return Ok(());
+        }
+        if mutant!(self.mutant, Mutant::NoFreshnessCheck) {
+            return Ok(());
+        }
+        let later = self.looks.range(seq..).find(|(_, l)| in_shot(l) && l.is_done());
+        let Some((b, later)) = later else {
+            let still = e.signature.compare(&earlier.signature).changed == 0.0;
+            let fresh = e.frame.at.saturating_sub(earlier.at) <= e.settings.look_max;
+            let out = self.looks.range(*a..=seq).any(|(_, l)| l.is_out());
+            return if still && fresh && !out { Ok(()) } else { Err(Unjudged::NoLaterLook) };
+        };
+        if *b == seq {
+            return Ok(());
+        }
+        if !mutant!(self.mutant, Mutant::VerdictsOutOfOrder) && self.looks.range(*a..*b).any(|(_, l)| in_shot(l) && l.is_out()) {
+            return Err(Unjudged::LookOut);
+        }
+        if later.at.saturating_sub(earlier.at) > e.settings.look_max {
+            return Err(Unjudged::TooFarApart);
+        }
+        if e.signature.compare_all(&[&earlier.signature, &later.signature]).unlike > UNLIKE_MAX {
+            return Err(Unjudged::Unlike);
+        }
+        Ok(())
+    }
+
+    /// What this detector's timeline covers of a frame, clamped to it.
+    pub fn masks(&mut self, e: &Entry) -> Vec<Rect> {
+        self.refresh(e.shot, &e.settings);
+        let Some(memo) = &self.memo else { return Vec::new() };
+        let mut rule = MaskRule { hold: e.settings.hold, lead: LEAD };
+        let mut at = e.frame.at;
+        if mutant!(self.mutant, Mutant::NoHold) {
+            rule.hold = Micros::ZERO;
+        }
+        if mutant!(self.mutant, Mutant::OffByOneFrame) {
+            at = Micros(at.0 + 33_334);
+        }
+        if mutant!(self.mutant, Mutant::StaleMask) {
+            at = at.saturating_sub(Micros::from_millis(200));
+        }
+        let masks = timeline::masks_at(at, &memo.looked, &memo.trails, &rule);
+        masks.iter().map(Rect::clamped).filter(|m| !m.is_empty()).collect()
+    }
+
+    /// Where the followed things are at a time, and the fastest one's speed in its own sizes per second.
+    pub fn followed(&mut self, e: &Entry) -> (Vec<Rect>, Option<f32>) {
+        let masks = self.masks(e);
+        let Some(memo) = &self.memo else { return (masks, None) };
+        let speeds = memo.trails.iter().filter_map(|trail| {
+            let [.., p, n] = &trail.points[..] else { return None };
+            let recent = n.counts && e.frame.at.saturating_sub(n.at) <= e.settings.look_max;
+            let seconds = n.at.saturating_sub(p.at).as_secs_f32();
+            let ((px, py), (nx, ny)) = (p.area.center(), n.area.center());
+            let relative = ((nx - px).abs() / n.area.width.max(1e-3)).max((ny - py).abs() / n.area.height.max(1e-3));
+            (recent && seconds > 0.0).then(|| relative / seconds)
+        });
+        let speed = speeds.fold(None, |most: Option<f32>, s| Some(most.map_or(s, |m| m.max(s))));
+        let speed = if masks.is_empty() { None } else { Some(speed.unwrap_or(0.0)) };
+        (masks, speed)
+    }
+
+    /// What a done look saw: detections and verdicts, in one order.
+    pub fn seen(&self, seq: FrameSeq) -> Option<(&[Detection], &[Verdict])> {
+        match &self.looks.get(&seq)?.state {
+            State::Done { detections, verdicts, .. } => Some((detections, verdicts)),
+            _ => None,
+        }
+    }
+
+    pub fn why(&self, seq: FrameSeq) -> Option<Why> {
+        self.looks.get(&seq).map(|l| l.why)
+    }
+
+    /// Forgets what no frame from `front` on can need.
+    pub fn forget(&mut self, front: &Entry) {
+        let keep = self.looks.range(..=front.frame.seq).rev().find(|(_, l)| l.is_done()).map(|(seq, _)| *seq);
+        let memory = front.settings.hold.0.max(front.settings.look_max.0) + MEMORY.0;
+        let before = self.looks.len();
+        self.looks
+            .retain(|seq, l| Some(*seq) == keep || l.is_out() || (l.shot >= front.shot && front.frame.at.saturating_sub(l.at).0 <= memory));
+        if self.looks.len() != before {
+            self.memo = None;
+        }
+    }
+
+    /// The shot ends with `last`: the frames after its newest look need one as late.
+    fn close(&mut self, line: &DelayLine, last: FrameSeq) {
+        self.finish_at(line, last, Why::Last);
+    }
+
+    fn finish_at(&mut self, line: &DelayLine, last: FrameSeq, why: Why) {
+        let candidate = self.candidate.take();
+        let Some(e) = entry(line, last) else { return };
+        if self.looks.contains_key(&last) {
+            return;
+        }
+        let Some((previous, look)) = self.latest_in(e.shot) else {
+            self.want(line, last, why);
+            return;
+        };
+        let (previous_at, signature) = (look.at, look.signature.clone());
+        if let Some(candidate) = candidate {
+            if e.frame.at.saturating_sub(previous_at) > e.settings.look_max {
+                self.want(line, candidate, Why::Clock);
+            }
+            self.want(line, last, why);
+            return;
+        }
+        let tail = line.iter().filter(|f| f.frame.seq > previous && f.frame.seq <= last);
+        let mut still = true;
+        for f in tail {
+            still &= f.signature.compare(&signature).changed == 0.0;
+        }
+        if !still {
+            self.want(line, last, why);
+        }
+    }
+
+    /// Asks for a look, and for those that the frames between it and the look before need because they are unlike both.
+    fn want(&mut self, line: &DelayLine, seq: FrameSeq, why: Why) {
+        let Some(e) = entry(line, seq) else { return };
+        if self.looks.contains_key(&seq) {
+            return;
+        }
+        if mutant!(self.mutant, Mutant::RequiredLookReplaced) {
+            for look in self.looks.values_mut().filter(|l| l.is_out()) {
+                look.state = State::Done { generation: 0, detections: Vec::new(), verdicts: Vec::new() };
+            }
+        }
+        let previous = self.looks.range(..seq).rev().find(|(_, l)| l.shot == e.shot && !matches!(l.state, State::Lost));
+        let previous = previous.map(|(seq, l)| (*seq, l.signature.clone()));
+        let first_waiting = line.iter().find(|f| f.shot == e.shot && previous.as_ref().is_none_or(|(p, _)| f.frame.seq > *p)).unwrap_or(e);
+        let deadline = first_waiting.frame.at + first_waiting.settings.delay;
+        let look = Look { at: e.frame.at, shot: e.shot, why, deadline, state: State::Out, signature: e.signature.clone() };
+        self.looks.insert(seq, look);
+        self.wanted.push(Wanted { seq, why, deadline });
+        if self.candidate.is_some_and(|c| c <= seq) {
+            self.candidate = None;
+        }
+        let next = self.looks.range(FrameSeq(seq.0 + 1)..).find(|(_, l)| l.shot == e.shot && !matches!(l.state, State::Lost));
+        let next = next.map(|(seq, l)| (*seq, l.signature.clone()));
+        if let Some((a, before)) = previous {
+            self.fill(line, (a, &before), (seq, &e.signature));
+        }
+        if let Some((b, after)) = next {
+            self.fill(line, (seq, &e.signature), (b, &after));
+        }
+    }
+
+    /// Asks for a look at the frame between two looks that is most unlike both, and so on for the halves that it makes.
+    fn fill(&mut self, line: &DelayLine, a: (FrameSeq, &Signature), b: (FrameSeq, &Signature)) {
+        let between = line.iter().filter(|f| f.frame.seq > a.0 && f.frame.seq < b.0);
+        let unlike = between.map(|f| (f.signature.compare_all(&[a.1, b.1]).unlike, f.frame.seq));
+        let worst = unlike.filter(|(u, _)| *u > UNLIKE_MAX).max_by(|x, y| x.0.total_cmp(&y.0));
+        if let Some((_, middle)) = worst {
+            self.want(line, middle, Why::Unlike);
+        }
+    }
+
+    fn refresh(&mut self, shot: u32, settings: &Arc<Settings>) {
+        if self.memo.as_ref().is_some_and(|m| m.shot == shot && Arc::ptr_eq(&m.settings, settings)) {
+            return;
+        }
+        let (mut seqs, mut looked) = (Vec::new(), Vec::new());
+        for (seq, look) in &self.looks {
+            if let (State::Done { generation, detections, verdicts }, true) = (&look.state, look.shot == shot) {
+                seqs.push(*seq);
+                looked.push(Looked { at: look.at, generation: *generation, sightings: sightings(detections, verdicts, settings) });
+            }
+        }
+        let trails = timeline::follow(&looked, settings.hold);
+        self.memo = Some(Memo { shot, settings: settings.clone(), seqs, looked, trails });
+    }
+}
+
+/// How long before its first sighting a thing is covered: what a detector sees now it may have missed a moment ago.
+const LEAD: Micros = Micros::from_millis(70);
+
+fn sightings(detections: &[Detection], verdicts: &[Verdict], settings: &Settings) -> Vec<Sighting> {
+    let covered = |d: &Detection| settings.detector(&d.detector).is_some_and(|s: &DetectorSettings| s.cover.contains(&d.label));
+    let both = detections.iter().zip(verdicts).filter(|(d, _)| covered(d));
+    both.map(|(d, v)| Sighting { area: d.area.unwrap_or(Rect::FULL), confidence: d.confidence, counts: v.counts }).collect()
+}
+
+/// The entry of a frame that is still in the line.
+pub fn entry(line: &DelayLine, seq: FrameSeq) -> Option<&Entry> {
+    let first = line.front()?.frame.seq;
+    seq.0.checked_sub(first.0).and_then(|i| line.get(i as usize)).filter(|e| e.frame.seq == seq).or_else(|| {
+        // Frames may be missing from the line: then it is searched.
+        line.iter().find(|e| e.frame.seq == seq)
+    })
+}
+
+/// The interval between the newest two frames.
+fn frame_interval(line: &DelayLine) -> Micros {
+    match line.len() {
+        0 | 1 => Micros::ZERO,
+        n => line[n - 1].frame.at.saturating_sub(line[n - 2].frame.at),
+    }
+}

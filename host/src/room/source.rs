@@ -1,0 +1,448 @@
+//! One source's frame path, without input or output: frames and answers go in with the time, requests and published frames come
+//! out. The live driver, `scrim censor` and the simulation all run this one machine.
+//!
+//! ```text
+//! push ─► change, cut ─► delay line ───────────────► publish: judged? masks : fail mode
+//!              │                                        ▲
+//!              ├─► clock, first, last, unlike ─► Look ──┤ looked → Weigh → weighed
+//!              └─► sampler ─► Screen ─► screened ─► Look┘
+//! ```
+//! Always: frames leave in order of capture, each once; a frame leaves in the clear only when every enabled detector's
+//! [`Channel`] judged it; a request is answered once or given up at its deadline.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
+use super::mutant::{Mutant, mutant};
+use super::settings::{FailMode, Settings};
+use crate::geometry::Rect;
+use crate::media::frame::{Frame, FrameSeq, Micros};
+use crate::vision::change::{Change, Signature};
+use crate::vision::detection::{Detection, Verdict};
+use crate::vision::sampler::{Sampler, Scene};
+
+/// A look's name: the frame and the detector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookId {
+    pub seq: FrameSeq,
+    pub detector: Arc<str>,
+}
+
+/// What the host measured on the frames before a sampled one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SceneHints {
+    pub scene_cut: bool,
+    pub change: f32,
+    pub since_look: Option<Micros>,
+    pub trails: Vec<Rect>,
+}
+
+/// What the source wants done. Times are of the stream's clock.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Ask the cascade; answer with [`Source::screened`].
+    Screen { frame: Frame, detectors: Vec<Arc<str>>, hints: SceneHints },
+    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`].
+    Look { id: LookId, frame: Frame, why: Why, deadline: Micros },
+    /// Ask the threshold policy; answer with [`Source::weighed`]. Detections carry the trail they were matched with.
+    Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
+}
+
+/// What a viewer sees of a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Cover {
+    /// These areas are covered; none when the frame is clear.
+    Masks(Vec<Rect>),
+    /// All of it, since the room fails closed.
+    Full { detector: Arc<str>, reason: Unjudged },
+}
+
+/// A frame that leaves the delay line.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub frame: Frame,
+    pub cover: Cover,
+    /// Set where an open room let an unjudged frame pass.
+    pub passed_unjudged: Option<Unjudged>,
+    pub shot: u32,
+}
+
+/// Counters of one source; all only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub captured: u64,
+    pub published: u64,
+    /// Left out because the delay became shorter.
+    pub dropped: u64,
+    pub cuts: u64,
+    pub screened: u64,
+    pub skipped: u64,
+    pub looks: BTreeMap<Why, u64>,
+    pub looks_failed: u64,
+    pub looks_late: u64,
+    pub full_covers: BTreeMap<Unjudged, u64>,
+    pub passed_unjudged: u64,
+    pub masked: u64,
+}
+
+/// A gap between frames past this (and past `look_max`) starts a new shot.
+const GAP_MIN: Micros = Micros::from_millis(250);
+/// A frame counts as not followed after twice the usual interval, but not before this.
+const STARVED_MIN: Micros = Micros::from_millis(40);
+
+struct Newest {
+    seq: FrameSeq,
+    at: Micros,
+    size: (usize, usize),
+    shot: u32,
+    signature: Arc<Signature>,
+    interval: Micros,
+    /// From the frame before it.
+    change: Change,
+    starved: bool,
+}
+
+pub struct Source {
+    settings: Arc<Settings>,
+    line: DelayLine,
+    channels: BTreeMap<Arc<str>, Channel>,
+    sampler: Sampler,
+    newest: Option<Newest>,
+    /// Frames since the last look or sample, and whether a cut lies among them.
+    since_sample: u32,
+    cut_since_sample: bool,
+    change: Change,
+    screening: Option<FrameSeq>,
+    /// A shorter delay, and when it begins to hold.
+    shorter: Option<(Micros, Micros)>,
+    delay: Micros,
+    requests: VecDeque<Request>,
+    counts: Counts,
+    mutant: Option<Mutant>,
+}
+
+impl Source {
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self::mutated(settings, None)
+    }
+
+    /// A source with a deliberate fault; without the feature `mutants` it has none.
+    pub fn mutated(settings: Arc<Settings>, mutant: Option<Mutant>) -> Self {
+        Self {
+            delay: settings.delay,
+            settings,
+            line: DelayLine::new(),
+            channels: BTreeMap::new(),
+            sampler: Sampler::default(),
+            newest: None,
+            since_sample: 0,
+            cut_since_sample: false,
+            change: Change::default(),
+            screening: None,
+            shorter: None,
+            requests: VecDeque::new(),
+            counts: Counts::default(),
+            mutant,
+        }
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Bytes of pictures in the delay line.
+    pub fn bytes(&self) -> usize {
+        self.line.iter().map(|e| e.frame.data().len()).sum()
+    }
+
+    pub fn depth(&self) -> usize {
+        self.line.len()
+    }
+
+    /// The next thing to do, if any.
+    pub fn next_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// New settings for the frames captured from now on. A shorter delay holds once the frames captured under the longer one are
+    /// out; a longer one at once, so that nothing is published for the difference.
+    pub fn configure(&mut self, settings: Arc<Settings>, now: Micros) {
+        if settings.delay < self.delay {
+            let at = if mutant!(self.mutant, Mutant::DelayShortenedAtOnce) { now } else { now + self.delay };
+            self.shorter = Some((settings.delay, at));
+        } else {
+            self.shorter = None;
+            self.delay = settings.delay;
+        }
+        self.settings = settings;
+    }
+
+    /// A frame was captured. Its number and time must be above the last one's; others are refused.
+    pub fn push(&mut self, frame: Frame, now: Micros) -> Result<(), PushError> {
+        if let Some(newest) = &self.newest {
+            if frame.seq <= newest.seq || frame.at <= newest.at {
+                return Err(PushError::OutOfOrder { seq: frame.seq, newest: newest.seq });
+            }
+        }
+        let signature = Arc::new(Signature::of(&frame));
+        let size = (frame.width, frame.height);
+        let mut closes = None;
+        let mut shot = 0;
+        let mut interval = Micros::ZERO;
+        let mut step = Change::default();
+        if let Some(newest) = &self.newest {
+            interval = frame.at.saturating_sub(newest.at);
+            let gap = interval > self.settings.look_max.min(self.settings.delay).max(GAP_MIN);
+            step = signature.compare(&newest.signature);
+            let cut = gap || size != newest.size || step.is_cut(&newest.change);
+            shot = newest.shot + u32::from(cut);
+            if cut {
+                closes = Some(newest.seq);
+                self.cut_since_sample = true;
+                self.counts.cuts += 1;
+            }
+        }
+        self.counts.captured += 1;
+        self.since_sample += 1;
+        let (seq, at) = (frame.seq, frame.at);
+        self.line.push_back(Entry { frame, signature: signature.clone(), shot, settings: self.settings.clone() });
+        self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starved: false });
+        for detector in self.settings.detectors.iter().map(|d| d.name.clone()).collect::<Vec<_>>() {
+            let mutant = self.mutant;
+            self.channels.entry(detector).or_insert_with(|| Channel::new(mutant)).captured(&self.line, closes);
+        }
+        self.collect(now);
+        self.sample();
+        Ok(())
+    }
+
+    /// No frame will come any more: what is in the line is judged and left to be published.
+    pub fn finish(&mut self, now: Micros) {
+        for channel in self.channels.values_mut() {
+            channel.starved(&self.line);
+        }
+        self.collect(now);
+    }
+
+    /// The cascade's answer: which detectors shall look at the frame. A host whose cascade failed answers with all of them.
+    pub fn screened(&mut self, seq: FrameSeq, look: impl Fn(&str) -> bool, now: Micros) {
+        if self.screening == Some(seq) {
+            self.screening = None;
+        }
+        for (detector, channel) in &mut self.channels {
+            let look = look(detector);
+            if !look {
+                self.counts.skipped += 1;
+            }
+            channel.screened(&self.line, seq, look);
+        }
+        self.collect(now);
+    }
+
+    /// A detector's answer. One that comes after its deadline still counts for what is not published yet.
+    pub fn looked(&mut self, id: LookId, mut detections: Vec<Detection>, now: Micros) {
+        let Some(channel) = self.channels.get_mut(&id.detector) else { return };
+        if !channel.has(id.seq) {
+            self.counts.looks_late += 1;
+            return;
+        }
+        if !channel.is_out(id.seq) {
+            self.counts.looks_late += 1;
+        }
+        self.sampler.looked(!detections.is_empty());
+        for detection in &mut detections {
+            detection.trail = None;
+        }
+        channel.looked(id.seq, detections.clone());
+        let at = entry(&self.line, id.seq).map_or(now, |e| e.frame.at);
+        self.requests.push_back(Request::Weigh { id, at, detections });
+    }
+
+    /// A detector failed, or took too long for its own health.
+    pub fn failed(&mut self, id: &LookId, now: Micros) {
+        if let Some(channel) = self.channels.get_mut(&id.detector) {
+            self.counts.looks_failed += 1;
+            channel.failed(&self.line, id.seq);
+        }
+        self.collect(now);
+    }
+
+    /// The threshold policy's verdicts (or the host's default), in the order of the detections.
+    pub fn weighed(&mut self, id: &LookId, generation: u64, verdicts: Vec<Verdict>, now: Micros) {
+        if let Some(channel) = self.channels.get_mut(&id.detector) {
+            channel.weighed(id.seq, generation, verdicts);
+            channel.bisect(&self.line, now);
+        }
+        self.collect(now);
+    }
+
+    /// Whether an answer is still awaited.
+    pub fn is_waiting(&self) -> bool {
+        self.screening.is_some() || self.channels.values().any(Channel::any_out)
+    }
+
+    /// When [`Source::publish`] has something to do next, if nothing else happens before.
+    pub fn next_wake(&self) -> Option<Micros> {
+        let due = self.line.front().map(|e| e.frame.at + self.delay);
+        let deadline = self.channels.values().filter_map(Channel::next_deadline).min();
+        let starved = self.newest.as_ref().filter(|n| !n.starved && !self.line.is_empty()).map(|n| n.at + starved_after(n));
+        [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
+    }
+
+    /// Advances the clock; returns the next frame that is due, with what covers it. To be called until it returns none.
+    pub fn publish(&mut self, now: Micros) -> Option<Published> {
+        self.watch(now);
+        let due = |e: &Entry, delay: Micros| e.frame.at + delay <= now;
+        if let Some((delay, _)) = self.shorter.filter(|(_, at)| *at <= now) {
+            // The frames between the old delay and the new are left out, but for the newest that is due.
+            self.shorter = None;
+            self.delay = delay;
+            while self.line.len() > 1 && due(&self.line[1], delay) {
+                self.line.pop_front();
+                self.counts.dropped += 1;
+            }
+        }
+        if !self.line.front().is_some_and(|e| due(e, self.delay)) {
+            return None;
+        }
+        let front = self.line.front()?.clone();
+        let published = self.cover(&front);
+        self.line.pop_front();
+        let next = self.line.front().unwrap_or(&front);
+        self.channels.values_mut().for_each(|channel| channel.forget(next));
+        let line = &self.line;
+        let newest = &self.settings;
+        self.channels.retain(|name, _| newest.detector(name).is_some() || line.iter().any(|e| e.settings.detector(name).is_some()));
+        Some(published)
+    }
+
+    /// What a look saw, while it is remembered.
+    pub fn seen(&self, id: &LookId) -> Option<(&[Detection], &[Verdict])> {
+        self.channels.get(&id.detector)?.seen(id.seq)
+    }
+
+    fn watch(&mut self, now: Micros) {
+        if let Some(newest) = self.newest.as_mut().filter(|n| !n.starved && now >= n.at + starved_after(n)) {
+            newest.starved = true;
+            self.channels.values_mut().for_each(|channel| channel.starved(&self.line));
+            self.collect(now);
+        }
+        let mut late = 0;
+        for channel in self.channels.values_mut() {
+            late += channel.expire(&self.line, now);
+        }
+        if late > 0 {
+            self.counts.looks_failed += late as u64;
+            for channel in self.channels.values_mut() {
+                channel.bisect(&self.line, now);
+            }
+            self.collect(now);
+        }
+    }
+
+    fn cover(&mut self, e: &Entry) -> Published {
+        let mut masks = Vec::new();
+        let mut unjudged = None;
+        for detector in &e.settings.detectors {
+            let Some(channel) = self.channels.get_mut(&detector.name) else { continue };
+            if let Err(reason) = channel.judge(e) {
+                unjudged = unjudged.or(Some((detector.name.clone(), reason)));
+            }
+            masks.extend(channel.masks(e));
+        }
+        self.counts.published += 1;
+        let mut passed_unjudged = None;
+        let cover = match unjudged {
+            Some((detector, reason)) if e.settings.fail_mode == FailMode::Closed => {
+                *self.counts.full_covers.entry(reason).or_default() += 1;
+                Cover::Full { detector, reason }
+            }
+            other => {
+                passed_unjudged = other.map(|(_, reason)| reason);
+                self.counts.passed_unjudged += u64::from(passed_unjudged.is_some());
+                self.counts.masked += u64::from(!masks.is_empty());
+                Cover::Masks(masks)
+            }
+        };
+        Published { frame: e.frame.clone(), cover, passed_unjudged, shot: e.shot }
+    }
+
+    /// Puts the newest frame before the cascade if the sampler wants it and no look of it is under way.
+    fn sample(&mut self) {
+        let (Some(e), Some(newest)) = (self.line.back().cloned(), &self.newest) else { return };
+        let seq = e.frame.seq;
+        if self.channels.values().all(|c| c.has(seq)) {
+            (self.since_sample, self.cut_since_sample) = (0, false);
+            return;
+        }
+        if self.screening.is_some() || e.settings.detectors.is_empty() {
+            return;
+        }
+        let (interval, shot) = (newest.interval, newest.shot);
+        let (mut trails, mut speed, mut last_look) = (Vec::new(), None::<f32>, None::<(Micros, Arc<Signature>)>);
+        for channel in self.channels.values_mut() {
+            let (areas, fastest) = channel.followed(&e);
+            trails.extend(areas);
+            speed = match (speed, fastest) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            };
+            if let Some((_, at, signature)) = channel.latest(shot) {
+                if last_look.as_ref().is_none_or(|(last, _)| *last < at) {
+                    last_look = Some((at, signature));
+                }
+            }
+        }
+        self.change = match &last_look {
+            Some((_, signature)) => e.signature.compare(signature),
+            None => Change { changed: 1.0, unlike: 1.0 },
+        };
+        let scene = Scene { speed, unlike: self.change.unlike, frames: self.since_sample, frame_s: interval.as_secs_f32() };
+        // Where skips may stand for looks, the cascade is asked about the clock's frames too.
+        let clock = e.settings.skip_max > Micros::ZERO
+            && last_look.as_ref().is_some_and(|(at, _)| e.frame.at.saturating_sub(*at).0 + interval.0 * 2 >= e.settings.clock().0);
+        if !clock && !self.sampler.samples(e.settings.sampler, &scene) {
+            return;
+        }
+        let hints = SceneHints {
+            scene_cut: self.cut_since_sample,
+            change: self.change.changed,
+            since_look: last_look.map(|(at, _)| e.frame.at.saturating_sub(at)),
+            trails,
+        };
+        (self.since_sample, self.cut_since_sample) = (0, false);
+        self.counts.screened += 1;
+        self.screening = Some(seq);
+        let detectors = e.settings.detectors.iter().map(|d| d.name.clone()).collect();
+        self.requests.push_back(Request::Screen { frame: e.frame, detectors, hints });
+    }
+
+    /// Turns what the channels want into requests.
+    fn collect(&mut self, now: Micros) {
+        for (detector, channel) in &mut self.channels {
+            for Wanted { seq, why, deadline } in channel.take_wanted() {
+                let Some(e) = entry(&self.line, seq) else { continue };
+                *self.counts.looks.entry(why).or_default() += 1;
+                let id = LookId { seq, detector: detector.clone() };
+                self.requests.push_back(Request::Look { id, frame: e.frame.clone(), why, deadline: deadline.max(now) });
+            }
+        }
+    }
+}
+
+fn starved_after(newest: &Newest) -> Micros {
+    Micros((newest.interval.0 * 2).max(STARVED_MIN.0).min(500_000))
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PushError {
+    #[error("frame {} is not newer than frame {} of the same stream: number and time must grow", seq.0, newest.0)]
+    OutOfOrder { seq: FrameSeq, newest: FrameSeq },
+}
