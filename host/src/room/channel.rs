@@ -93,6 +93,8 @@ struct Look {
     shot: u32,
     why: Why,
     deadline: Micros,
+    /// When it has taken longer than its budget; none once it was asked for again elsewhere.
+    overdue: Option<Micros>,
     state: State,
     signature: Arc<Signature>,
 }
@@ -203,6 +205,7 @@ impl Channel {
                     shot: e.shot,
                     why: Why::Cascade,
                     deadline: Micros::MAX,
+                    overdue: None,
                     state: State::Skipped,
                     signature: e.signature.clone(),
                 },
@@ -239,25 +242,53 @@ impl Channel {
     pub fn failed(&mut self, line: &DelayLine, seq: FrameSeq) {
         let Some(look) = self.looks.get_mut(&seq).filter(|l| l.is_out()) else { return };
         look.state = State::Lost;
-        let required = look.why.required();
-        let first_failure = self.looks.range(..seq).next_back().is_none_or(|(_, l)| !matches!(l.state, State::Lost));
-        if required && first_failure {
-            if let Some(newest) = line.back().filter(|e| e.frame.seq > seq) {
-                self.want(line, newest.frame.seq, Why::Again);
-            }
+        let asked_again = look.overdue.take().is_none();
+        if !asked_again {
+            self.look_again(line, seq);
         }
     }
 
-    /// Gives up looks whose deadline has passed; returns how many.
+    /// The look at `seq` was handed over; it is overdue from `overdue` on.
+    pub fn asked(&mut self, seq: FrameSeq, overdue: Micros) {
+        if let Some(look) = self.looks.get_mut(&seq) {
+            look.overdue = Some(overdue);
+        }
+    }
+
+    /// In the place of a required look that is lost or overdue: the newest frame that still makes a pair with the look before it.
+    fn look_again(&mut self, line: &DelayLine, seq: FrameSeq) {
+        let Some(look) = self.looks.get(&seq).filter(|l| l.why.required()) else { return };
+        let before = self.looks.range(..seq).next_back().filter(|(_, l)| l.shot == look.shot);
+        if before.is_some_and(|(_, l)| matches!(l.state, State::Lost)) {
+            // The detector fails again and again: the clock will ask, as often as it does.
+            return;
+        }
+        let from = before.map(|(_, l)| l.at);
+        let in_reach = |e: &&Entry| from.is_none_or(|from| e.frame.at.saturating_sub(from) <= e.settings.look_max);
+        let again = line.iter().rev().filter(|e| e.frame.seq > seq && e.shot == look.shot).find(in_reach).map(|e| e.frame.seq);
+        if let Some(again) = again {
+            self.want(line, again, Why::Again);
+        }
+    }
+
+    /// Asks again for looks that are overdue, and gives up those whose deadline has passed; returns how many.
     pub fn expire(&mut self, line: &DelayLine, now: Micros) -> usize {
+        let overdue = |l: &Look| l.is_out() && l.overdue.is_some_and(|at| at <= now);
+        let slow: Vec<FrameSeq> = self.looks.iter().filter(|(_, l)| overdue(l)).map(|(seq, _)| *seq).collect();
+        for seq in slow {
+            if let Some(look) = self.looks.get_mut(&seq) {
+                look.overdue = None;
+            }
+            self.look_again(line, seq);
+        }
         let late: Vec<FrameSeq> = self.looks.iter().filter(|(_, l)| l.is_out() && l.deadline <= now).map(|(seq, _)| *seq).collect();
         late.iter().for_each(|seq| self.failed(line, *seq));
         late.len()
     }
 
-    /// The nearest deadline of a look that is out.
+    /// When a look that is out is next overdue or lost.
     pub fn next_deadline(&self) -> Option<Micros> {
-        self.looks.values().filter(|l| l.is_out()).map(|l| l.deadline).min()
+        self.looks.values().filter(|l| l.is_out()).map(|l| l.overdue.map_or(l.deadline, |o| o.min(l.deadline))).min()
     }
 
     pub fn is_out(&self, seq: FrameSeq) -> bool {
@@ -452,7 +483,7 @@ impl Channel {
         let previous = previous.map(|(seq, l)| (*seq, l.signature.clone()));
         let first_waiting = line.iter().find(|f| f.shot == e.shot && previous.as_ref().is_none_or(|(p, _)| f.frame.seq > *p)).unwrap_or(e);
         let deadline = first_waiting.frame.at + first_waiting.settings.delay;
-        let look = Look { at: e.frame.at, shot: e.shot, why, deadline, state: State::Out, signature: e.signature.clone() };
+        let look = Look { at: e.frame.at, shot: e.shot, why, deadline, overdue: None, state: State::Out, signature: e.signature.clone() };
         self.looks.insert(seq, look);
         self.wanted.push(Wanted { seq, why, deadline });
         if self.candidate.is_some_and(|c| c <= seq) {

@@ -343,8 +343,8 @@ impl Source {
             for channel in self.channels.values_mut() {
                 channel.bisect(&self.line, now);
             }
-            self.collect(now);
         }
+        self.collect(now);
     }
 
     fn cover(&mut self, e: &Entry) -> Published {
@@ -431,6 +431,7 @@ impl Source {
                 let Some(e) = entry(&self.line, seq) else { continue };
                 *self.counts.looks.entry(why).or_default() += 1;
                 let id = LookId { seq, detector: detector.clone() };
+                channel.asked(seq, now + e.settings.detector(detector).map_or(Micros::ZERO, |d| d.look_budget));
                 self.requests.push_back(Request::Look { id, frame: e.frame.clone(), why, deadline: deadline.max(now) });
             }
         }
