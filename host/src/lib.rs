@@ -1,8 +1,11 @@
 //! Scrim's host. See ARCHITECTURE.md for how a frame travels through these modules.
 
+pub mod cli;
+pub mod config;
 pub mod geometry;
 pub mod infer;
 pub mod media;
 pub mod plugin;
 pub mod room;
+pub mod telemetry;
 pub mod vision;

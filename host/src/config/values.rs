@@ -1,0 +1,283 @@
+//! The kinds of value that `scrim.toml` and the command line share: each is parsed once, here, and carries its JSON Schema.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::media::frame::Micros;
+
+/// A time in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Millis(pub u32);
+
+impl Millis {
+    pub const fn micros(self) -> Micros {
+        Micros(self.0 as u64 * 1000)
+    }
+
+    /// Rounded down to whole milliseconds.
+    pub fn floor(at: Micros) -> Self {
+        Self(u32::try_from(at.0 / 1000).unwrap_or(u32::MAX))
+    }
+
+    /// Rounded up to whole milliseconds.
+    pub fn ceil(at: Micros) -> Self {
+        Self(u32::try_from(at.0.div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0)
+    }
+}
+
+/// A value that did not parse: what it was and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} does not fit; give {expected}")]
+pub struct BadValue {
+    pub value: String,
+    pub expected: &'static str,
+}
+
+/// A string type with a grammar: its schema's pattern, what it expects in words, and a way from and to text.
+macro_rules! text_value {
+    ($type:ident, $pattern:expr, $expected:expr) => {
+        impl $type {
+            /// What is allowed, in words.
+            pub const EXPECTED: &str = $expected;
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = BadValue;
+            fn try_from(value: String) -> Result<Self, BadValue> {
+                value.parse()
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = BadValue;
+            fn from_str(value: &str) -> Result<Self, BadValue> {
+                Self::read(value).ok_or_else(|| BadValue { value: value.to_owned(), expected: Self::EXPECTED })
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "x-expected": $expected })
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+    };
+}
+
+/// 8 bits a channel, sRGB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Color {
+    pub r: u8,
+    pub g: u8,
+    pub b: u8,
+}
+
+text_value!(Color, "^#[0-9a-fA-F]{6}$", "a colour as \"#rrggbb\", such as \"#000000\"");
+
+impl Color {
+    fn read(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix('#').filter(|hex| hex.len() == 6 && hex.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let [_, r, g, b] = u32::from_str_radix(hex, 16).ok()?.to_be_bytes();
+        Some(Self { r, g, b })
+    }
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.r, self.g, self.b)
+    }
+}
+
+/// What a detector is called in its room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DetectorName(pub String);
+
+text_value!(DetectorName, "^[a-z][a-z0-9_-]{0,31}$", "a name of 1 to 32 small letters, digits, - and _, a letter first");
+
+impl DetectorName {
+    /// The detector that a room has if nothing is said.
+    pub fn nudity() -> Self {
+        Self("nudity".to_owned())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        (text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(inner)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for DetectorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which labels: `*` any run of characters, `?` one character.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LabelGlob(String);
+
+text_value!(LabelGlob, r"^[^\s,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
+
+impl LabelGlob {
+    /// What NudeNet calls bare.
+    pub fn exposed() -> Self {
+        Self("*_EXPOSED".to_owned())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == ',')).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether the whole of `label` fits; letters count as they are written.
+    pub fn matches(&self, label: &str) -> bool {
+        let (glob, label) = (self.0.as_bytes(), label.as_bytes());
+        let (mut g, mut l) = (0, 0);
+        // Where the last `*` stands and how much of the label it has taken: what to go back to.
+        let mut star: Option<(usize, usize)> = None;
+        while l < label.len() {
+            match glob.get(g) {
+                Some(b'*') => {
+                    star = Some((g, l));
+                    g += 1;
+                }
+                Some(&c) if c == b'?' || c == label[l] => {
+                    g += 1;
+                    l += 1;
+                }
+                _ => {
+                    let Some((at, taken)) = star else { return false };
+                    star = Some((at, taken + 1));
+                    g = at + 1;
+                    l = taken + 1;
+                }
+            }
+        }
+        glob[g..].iter().all(|&c| c == b'*')
+    }
+}
+
+impl fmt::Display for LabelGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A plugin's name: small letters, digits and single hyphens between them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PluginName(pub String);
+
+text_value!(PluginName, "^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "a name of small letters, digits and hyphens, such as \"my-cascade\"");
+
+impl PluginName {
+    fn read(text: &str) -> Option<Self> {
+        let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        (text.starts_with(|c: char| c.is_ascii_lowercase()) && text.split('-').all(part)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PluginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One version of a plugin in the catalog, `NAME@VERSION`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PluginVersion {
+    pub name: PluginName,
+    /// Semantic version, as the plugin's manifest spells it.
+    pub version: String,
+}
+
+text_value!(
+    PluginVersion,
+    r"^[a-z][a-z0-9]*(-[a-z0-9]+)*@[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$",
+    "\"NAME@VERSION\", such as \"skin-cascade@2.0.0\""
+);
+
+impl PluginVersion {
+    fn read(text: &str) -> Option<Self> {
+        let (name, version) = text.split_once('@')?;
+        let (core, rest) = version.split_at(version.find(['-', '+']).unwrap_or(version.len()));
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let core_fits = core.split('.').count() == 3 && core.split('.').all(number);
+        let rest_fits = rest.is_empty() || (rest.len() > 1 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)));
+        (core_fits && rest_fits).then_some(Self { name: PluginName::read(name)?, version: version.to_owned() })
+    }
+}
+
+impl fmt::Display for PluginVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
+/// Which frames are looked at beyond those that the host requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum SamplerRule {
+    /// By the uncertainty of the trails, the change in the picture and the deadline.
+    Adaptive,
+    /// Every 1st, 2nd, 3rd or 5th frame by the share of the last 100 looks that found something.
+    Prototype,
+    /// Every Nth frame.
+    Fixed(NonZeroU32),
+}
+
+text_value!(
+    SamplerRule,
+    "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$",
+    "\"adaptive\", \"prototype\" or \"fixed:N\" with N from 1 to 9999"
+);
+
+impl SamplerRule {
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "adaptive" => Some(Self::Adaptive),
+            "prototype" => Some(Self::Prototype),
+            _ => {
+                let every = text.strip_prefix("fixed:").filter(|n| n.starts_with(|c: char| ('1'..='9').contains(&c)))?;
+                Some(Self::Fixed(every.parse().ok().filter(|n: &NonZeroU32| n.get() <= 9999)?))
+            }
+        }
+    }
+}
+
+impl fmt::Display for SamplerRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adaptive => f.write_str("adaptive"),
+            Self::Prototype => f.write_str("prototype"),
+            Self::Fixed(every) => write!(f, "fixed:{every}"),
+        }
+    }
+}
