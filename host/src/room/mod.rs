@@ -1,6 +1,8 @@
 //! One room: its sources, its policies, the one task that changes them.
 
 pub mod channel;
+pub mod live;
 pub mod mutant;
+pub mod offline;
 pub mod settings;
 pub mod source;

@@ -51,6 +51,29 @@ pub enum Request {
     Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
 }
 
+/// What was answered to a [`Request`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The detectors that shall look; all of them where the cascade failed.
+    Screened {
+        seq: FrameSeq,
+        look: Vec<Arc<str>>,
+    },
+    Looked {
+        id: LookId,
+        detections: Vec<Detection>,
+    },
+    Failed {
+        id: LookId,
+    },
+    /// Verdicts in the order of the detections, by one generation of the threshold policy (0: the host's default).
+    Weighed {
+        id: LookId,
+        generation: u64,
+        verdicts: Vec<Verdict>,
+    },
+}
+
 /// What a viewer sees of a frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Cover {
@@ -171,6 +194,10 @@ impl Source {
         self.requests.pop_front()
     }
 
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// New settings for the frames captured from now on. A shorter delay holds once the frames captured under the longer one are
     /// out; a longer one at once, so that nothing is published for the difference.
     pub fn configure(&mut self, settings: Arc<Settings>, now: Micros) {
@@ -229,6 +256,16 @@ impl Source {
             channel.starved(&self.line);
         }
         self.collect(now);
+    }
+
+    /// Takes an answer in.
+    pub fn answer(&mut self, answer: Answer, now: Micros) {
+        match answer {
+            Answer::Screened { seq, look } => self.screened(seq, |detector| look.iter().any(|l| &**l == detector), now),
+            Answer::Looked { id, detections } => self.looked(id, detections, now),
+            Answer::Failed { id } => self.failed(&id, now),
+            Answer::Weighed { id, generation, verdicts } => self.weighed(&id, generation, verdicts, now),
+        }
     }
 
     /// The cascade's answer: which detectors shall look at the frame. A host whose cascade failed answers with all of them.
