@@ -16,9 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::media::frame::Micros;
+use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
+use crate::vision::sampler::SamplerRule;
 pub use faults::{ConfigError, Fault, schema};
 pub use reference::markdown;
-pub use values::{Color, DetectorName, LabelGlob, Millis, PluginName, PluginVersion, SamplerRule};
+pub use values::{Color, DetectorName, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler};
 
 /// A frame's length where none is known yet, ms: 30 frames/s. A source of another rate is held to its own when it is admitted.
 pub const FRAME_MS_NOMINAL: Millis = Millis(33);
@@ -74,11 +76,27 @@ pub struct Room {
     /// How long a mask stays after what it covers was last seen, ms, or to the next cut.
     #[schemars(range(max = 60_000))]
     pub hold_ms: Millis,
+    /// The longest time between two looks of a detector that judge the frames between them, ms. Absent: the longest that the delay allows, `delay_ms` less the largest `look_budget_ms` less one frame.
+    #[schemars(range(min = 33, max = 10_000))]
+    pub look_max_ms: Option<Millis>,
     /// For how long a cascade's "skip" counts as a look, ms. Each millisecond above 0 is risk taken to save inferences: a frame may then pass that no detector judged.
     #[schemars(range(max = 10_000))]
     pub skip_max_ms: Millis,
     /// Which frames are looked at beyond those that the host requires: `adaptive` follows the uncertainty of what is being followed, `prototype` the share of recent frames with a detection, `fixed:N` takes every Nth.
-    pub sampler: SamplerRule,
+    pub sampler: Sampler,
+}
+
+impl Room {
+    /// The longest time between two looks, for a source whose frames are `frame` apart and whose slowest look takes `budget`.
+    pub fn look_max(&self, budget: Micros, frame: Micros) -> Result<Micros, DelayTooShort> {
+        let longest = Settings::look_max_for(self.delay_ms.micros(), budget, frame).unwrap_or(Micros::ZERO);
+        // Less than a frame between looks would ask for more looks than there are frames.
+        let asked = self.look_max_ms.map_or(frame, Millis::micros);
+        if asked > longest || longest < frame {
+            return Err(DelayTooShort { longest: Millis::floor(longest), least: Millis::ceil(asked.max(frame) + budget + frame) });
+        }
+        Ok(self.look_max_ms.map_or(longest, Millis::micros))
+    }
 }
 
 impl Default for Room {
@@ -90,20 +108,12 @@ impl Default for Room {
             delay_ms: Millis(400),
             // A detector that misses a face for half a second while it turns away is usual; 800 ms rides over it.
             hold_ms: Millis(800),
+            look_max_ms: None,
             // A skip is a guess by a plugin, not a judgement.
             skip_max_ms: Millis(0),
-            sampler: SamplerRule::Adaptive,
+            sampler: Sampler(SamplerRule::Adaptive),
         }
     }
-}
-
-/// What a frame that was not judged becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum FailMode {
-    Closed,
-    Open,
 }
 
 /// What a covered area looks like.
@@ -144,10 +154,6 @@ pub struct Detector {
     #[serde(default)]
     #[schemars(range(min = 1, max = 5_000))]
     pub look_budget_ms: Option<Millis>,
-    /// The longest time between two looks, ms. Absent: the longest that the room's delay allows, `delay_ms` less `look_budget_ms` less one frame.
-    #[serde(default)]
-    #[schemars(range(min = 33, max = 10_000))]
-    pub look_max_ms: Option<Millis>,
     /// A detection counts from this confidence on, unless a threshold plugin says otherwise. Lower covers more. Absent: what the model's declaration says.
     #[serde(default)]
     #[schemars(range(min = 0.01, max = 1.0))]
@@ -166,20 +172,7 @@ fn default_cover() -> Vec<LabelGlob> {
 impl Detector {
     /// A detector with `model` and the defaults.
     pub fn of(model: &str) -> Self {
-        Self { model: model.to_owned(), look_budget_ms: None, look_max_ms: None, threshold: None, cover: default_cover() }
-    }
-
-    /// The longest time between two looks, for a source whose frames are `frame` apart and a model that declares `budget`
-    /// (the configuration's own budget goes before it).
-    pub fn look_max(&self, room: &Room, budget: Millis, frame: Micros) -> Result<Micros, DelayTooShort> {
-        let budget = self.look_budget_ms.unwrap_or(budget).micros();
-        let longest = room.delay_ms.micros().saturating_sub(budget).saturating_sub(frame);
-        // Less than a frame between looks would ask for more looks than there are frames.
-        let asked = self.look_max_ms.map_or(frame, Millis::micros);
-        if asked > longest || longest < frame {
-            return Err(DelayTooShort { longest: Millis::floor(longest), least: Millis::ceil(asked.max(frame) + budget + frame) });
-        }
-        Ok(self.look_max_ms.map_or(longest, Millis::micros))
+        Self { model: model.to_owned(), look_budget_ms: None, threshold: None, cover: default_cover() }
     }
 }
 
@@ -257,22 +250,10 @@ impl Default for PluginLimits {
 #[serde(deny_unknown_fields, default)]
 pub struct Provider {
     /// `auto` takes the first that works of TensorRT, CUDA, CPU; a named one that does not work is an error.
-    pub choice: ProviderChoice,
+    pub choice: ProviderName,
     /// Threads of one inference on the CPU. Absent: as many as the machine has cores.
     #[schemars(range(max = 256))]
     pub threads: Option<NonZeroU32>,
-}
-
-/// An execution provider of ONNX Runtime, or the best that works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum ProviderChoice {
-    #[default]
-    Auto,
-    Tensorrt,
-    Cuda,
-    Cpu,
 }
 
 /// What one process takes on; a source beyond it is refused.
@@ -313,33 +294,59 @@ impl Config {
         faults::parse(text)
     }
 
+    /// The frame path's settings for a source whose frames are `frame` apart. `budget_of` gives a model's declared look budget;
+    /// see [`Settings::patience`] for the last.
+    ///
+    /// # Errors
+    /// When the delay cannot hold a look of the slowest detector; the error names the least delay that could.
+    pub fn settings(&self, budget_of: impl Fn(&str) -> Micros, frame: Micros, patience: Micros) -> Result<Settings, DelayTooShort> {
+        let settings = |(name, detector): (&DetectorName, &Detector)| DetectorSettings {
+            name: name.0.as_str().into(),
+            look_budget: detector.look_budget_ms.map_or_else(|| budget_of(&detector.model), Millis::micros),
+            cover: LabelSet::new(detector.cover.iter().map(|glob| glob.0.as_str())),
+        };
+        let detectors: Vec<_> = self.detectors.iter().map(settings).collect();
+        let slowest = detectors.iter().map(|detector| detector.look_budget).max();
+        Ok(Settings {
+            delay: self.room.delay_ms.micros(),
+            // Without a detector there are no looks to be apart.
+            look_max: slowest.map_or(Ok(self.room.delay_ms.micros()), |budget| self.room.look_max(budget, frame))?,
+            hold: self.room.hold_ms.micros(),
+            skip_max: self.room.skip_max_ms.micros(),
+            fail_mode: self.room.fail_mode,
+            sampler: self.room.sampler.0,
+            detectors,
+            patience,
+        })
+    }
+
     /// Relations between settings that each are fine.
     fn relations(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for (name, detector) in &self.detectors {
-            if let Err(short) = detector.look_max(&self.room, LOOK_BUDGET_MS_NOMINAL, FRAME_MS_NOMINAL.micros()) {
-                let budget = detector.look_budget_ms.unwrap_or(LOOK_BUDGET_MS_NOMINAL);
-                let (key, wrong) = match detector.look_max_ms {
-                    Some(asked) => (
-                        "look_max_ms",
-                        format!("{asked} between two looks is more than room.delay_ms = {} allows: {}", room_ms(self), short.longest),
-                    ),
-                    None => ("look_budget_ms", format!("a look of {budget} does not fit into room.delay_ms = {}", room_ms(self))),
+        let budget = |detector: &Detector| detector.look_budget_ms.unwrap_or(LOOK_BUDGET_MS_NOMINAL);
+        let Some((name, slowest)) = self.detectors.iter().max_by_key(|(_, detector)| budget(detector)) else { return Vec::new() };
+        let Err(short) = self.room.look_max(budget(slowest).micros(), FRAME_MS_NOMINAL.micros()) else { return Vec::new() };
+        let delay = self.room.delay_ms.0;
+        let (key, wrong, or) = match self.room.look_max_ms {
+            Some(asked) => {
+                let or = if short.longest >= FRAME_MS_NOMINAL {
+                    format!(", or look_max_ms to at most {}", short.longest.0)
+                } else {
+                    String::new()
                 };
-                let shorter = detector.look_max_ms.map_or(String::new(), |_| format!(", or look_max_ms to at most {}", short.longest.0));
-                faults.push(Fault::relating(
-                    &["detectors", &name.0, key],
-                    wrong,
-                    format!(
-                        "set room.delay_ms to at least {}{shorter} ({} frames/s; a slower source needs more)",
-                        short.least.0,
-                        1000 / FRAME_MS_NOMINAL.0
-                    ),
-                    &[&["room", "delay_ms"], &["detectors", &name.0, "look_budget_ms"]],
-                ));
+                ("look_max_ms", format!("{asked} between two looks is more than room.delay_ms = {delay} allows"), or)
             }
-        }
-        faults
+            None => ("delay_ms", format!("a look of detectors.{name} ({}) does not fit into {delay} ms", budget(slowest)), String::new()),
+        };
+        vec![Fault::relating(
+            &["room", key],
+            wrong,
+            format!(
+                "set room.delay_ms to at least {}{or} (at {} frames/s; a slower source needs more)",
+                short.least.0,
+                1000 / FRAME_MS_NOMINAL.0
+            ),
+            &[&["room", "delay_ms"], &["detectors", &name.0, "look_budget_ms"]],
+        )]
     }
 
     /// [`Config::data_dir`], or its default. `None`: neither is set and the user has no home.
@@ -349,10 +356,6 @@ impl Config {
             .clone()
             .or_else(|| under("XDG_DATA_HOME").or_else(|| Some(under("HOME")?.join(".local/share"))).map(|base| base.join("scrim")))
     }
-}
-
-fn room_ms(config: &Config) -> u32 {
-    config.room.delay_ms.0
 }
 
 #[cfg(test)]

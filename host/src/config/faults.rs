@@ -214,6 +214,10 @@ fn explain(error: &jsonschema::ValidationError<'_>, faults: &mut Vec<Fault>) {
         let fix = advice(&path);
         Fault::at(path.clone(), wrong, fix)
     };
+    let one_of = |options: &mut dyn Iterator<Item = &Value>| {
+        let options = options.map(Value::to_string).collect::<Vec<_>>().join(", ");
+        fault(format!("is {}, must be one of {options}", shown(found)))
+    };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             faults.extend(unexpected.iter().map(|name| unknown(&path, name)));
@@ -224,15 +228,19 @@ fn explain(error: &jsonschema::ValidationError<'_>, faults: &mut Vec<Fault>) {
             faults.push(Fault::at(at, "is missing", fix));
         }
         ValidationErrorKind::Type { .. } => {
-            let wanted = schema_at(&path).and_then(|node| node.get("type")).map(type_name).unwrap_or_default();
+            // An enum whose variants are described has no type of its own: its variants are text.
+            let wanted = schema_at(&path).and_then(|node| node.get("type")).map_or_else(|| "text in quotes".to_owned(), type_name);
             faults.push(fault(format!("is {}, must be {wanted}", shown(found))));
         }
         ValidationErrorKind::Minimum { limit } => faults.push(fault(format!("is {found}, must be at least {limit}"))),
         ValidationErrorKind::Maximum { limit } => faults.push(fault(format!("is {found}, must be at most {limit}"))),
         ValidationErrorKind::Enum { options } => {
-            let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
-            let options = options.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
-            faults.push(fault(format!("is {}, must be one of {options}", shown(found))));
+            faults.push(one_of(&mut options.as_array().into_iter().flatten()));
+        }
+        // How an enum looks whose variants are described one by one.
+        ValidationErrorKind::OneOfNotValid { .. } if found.is_string() => {
+            let options = schema_at(&path).and_then(|node| node.get("oneOf")?.as_array());
+            faults.push(one_of(&mut options.into_iter().flatten().filter_map(|option| option.get("const"))));
         }
         ValidationErrorKind::Pattern { .. } => faults.push(fault(format!("is {}", shown(found)))),
         ValidationErrorKind::MinItems { .. } | ValidationErrorKind::MinLength { .. } => faults.push(fault("is empty".to_owned())),

@@ -31,7 +31,7 @@ plugin = \"skin-cascade@2.0.0\"
 config = {}
 ```
 
-The relation between the times: for each detector, `look_max_ms` ≤ `delay_ms` − `look_budget_ms` − one frame of the source. With the defaults at
+The relation between the times: `look_max_ms` ≤ `delay_ms` − the largest `look_budget_ms` − one frame of the source. With the defaults at
 30 frames/s that is 400 − 60 − 33 = 307 ms. A setting that cannot work is refused with the least delay that would.
 ";
 
@@ -88,6 +88,9 @@ fn allowed(node: &Value) -> String {
     }
     if let Some(options) = node["enum"].as_array() {
         return options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ");
+    }
+    if let Some(options) = node["oneOf"].as_array() {
+        return options.iter().map(|option| format!("`{}`", option["const"])).collect::<Vec<_>>().join(", ");
     }
     let kinds: Vec<&str> = match &node["type"] {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::infer::provider::ProviderChoice;
 use crate::media::frame::Micros;
+use crate::vision::sampler::SamplerRule;
 
 /// A time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -141,7 +142,7 @@ impl fmt::Display for DetectorName {
 /// Which labels: `*` any run of characters, `?` one character.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct LabelGlob(String);
+pub struct LabelGlob(pub String);
 
 text_value!(LabelGlob, r"^[^\s,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
 
@@ -153,33 +154,6 @@ impl LabelGlob {
 
     fn read(text: &str) -> Option<Self> {
         (!text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == ',')).then(|| Self(text.to_owned()))
-    }
-
-    /// Whether the whole of `label` fits; letters count as they are written.
-    pub fn matches(&self, label: &str) -> bool {
-        let (glob, label) = (self.0.as_bytes(), label.as_bytes());
-        let (mut g, mut l) = (0, 0);
-        // Where the last `*` stands and how much of the label it has taken: what to go back to.
-        let mut star: Option<(usize, usize)> = None;
-        while l < label.len() {
-            match glob.get(g) {
-                Some(b'*') => {
-                    star = Some((g, l));
-                    g += 1;
-                }
-                Some(&c) if c == b'?' || c == label[l] => {
-                    g += 1;
-                    l += 1;
-                }
-                _ => {
-                    let Some((at, taken)) = star else { return false };
-                    star = Some((at, taken + 1));
-                    g = at + 1;
-                    l = taken + 1;
-                }
-            }
-        }
-        glob[g..].iter().all(|&c| c == b'*')
     }
 }
 
@@ -244,40 +218,43 @@ impl fmt::Display for PluginVersion {
 /// Which frames are looked at beyond those that the host requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum SamplerRule {
-    /// By the uncertainty of the trails, the change in the picture and the deadline.
-    Adaptive,
-    /// Every 1st, 2nd, 3rd or 5th frame by the share of the last 100 looks that found something.
-    Prototype,
-    /// Every Nth frame.
-    Fixed(NonZeroU32),
-}
+pub struct Sampler(pub SamplerRule);
 
-text_value!(
-    SamplerRule,
-    "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$",
-    "\"adaptive\", \"prototype\" or \"fixed:N\" with N from 1 to 9999"
-);
+text_value!(Sampler, "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$", "\"adaptive\", \"prototype\" or \"fixed:N\" with N from 1 to 9999");
 
-impl SamplerRule {
+impl Sampler {
     fn read(text: &str) -> Option<Self> {
-        match text {
-            "adaptive" => Some(Self::Adaptive),
-            "prototype" => Some(Self::Prototype),
-            _ => {
-                let every = text.strip_prefix("fixed:").filter(|n| n.starts_with(|c: char| ('1'..='9').contains(&c)))?;
-                Some(Self::Fixed(every.parse().ok().filter(|n: &NonZeroU32| n.get() <= 9999)?))
-            }
-        }
+        let rule: SamplerRule = text.parse().ok()?;
+        // Written in one way only: no sign, no leading zero.
+        let fits = !matches!(rule, SamplerRule::Fixed(every) if every > 9999) && rule.to_string() == text;
+        fits.then_some(Self(rule))
     }
 }
 
-impl fmt::Display for SamplerRule {
+impl fmt::Display for Sampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Adaptive => f.write_str("adaptive"),
-            Self::Prototype => f.write_str("prototype"),
-            Self::Fixed(every) => write!(f, "fixed:{every}"),
+        self.0.fmt(f)
+    }
+}
+
+/// An execution provider of ONNX Runtime, or the best that works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ProviderName(pub ProviderChoice);
+
+text_value!(ProviderName, "^(auto|tensorrt|cuda|cpu)$", "\"auto\", \"tensorrt\", \"cuda\" or \"cpu\"");
+
+impl ProviderName {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ProviderChoice::Auto => f.write_str("auto"),
+            ProviderChoice::Only(provider) => provider.fmt(f),
         }
     }
 }
