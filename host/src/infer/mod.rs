@@ -4,13 +4,16 @@
 //! The room speaks to the [`batcher`], never to a detector: looks wait in [`queue`], pure and bounded, until a worker takes a batch.
 //! Nothing here keeps state from one frame to the next, so a look's answer depends on its frame alone.
 
+pub mod batcher;
 pub mod classifier;
 pub mod detector;
 pub mod error;
+pub mod meter;
 pub mod model;
 pub mod onnx;
 pub mod preprocess;
 pub mod provider;
+pub mod queue;
 pub mod registry;
 pub mod runtime;
 pub mod yolo;
