@@ -174,7 +174,17 @@ struct Network {
 impl Network {
     fn new(units: usize, linear: bool, random: &mut Random) -> Self {
         let weights = (0..units).map(|_| std::array::from_fn(|_| if linear { 0.0 } else { (random.unit() - 0.5) * 0.1 })).collect();
-        let output = (0..units).map(|i| if linear { 1.0 } else if i % 2 == 0 { 0.5 } else { -0.5 }).collect();
+        let output = (0..units)
+            .map(|i| {
+                if linear {
+                    1.0
+                } else if i % 2 == 0 {
+                    0.5
+                } else {
+                    -0.5
+                }
+            })
+            .collect();
         Self { linear, weights, bias: vec![if linear { 0.0 } else { 0.1 }; units], output, output_bias: 0.0 }
     }
 
@@ -255,7 +265,10 @@ fn quantised(weights: &[f32; FEATURES]) -> (Vec<i16>, f32) {
 }
 
 fn print(template: &Network, network: &Network, names: &[String]) -> Result<String> {
-    let row = |w: &[i16]| w.iter().map(i16::to_string).collect::<Vec<_>>().join(", ");
+    let row = |w: &[i16]| {
+        let rows = w.chunks(WINDOW * CHANNELS).map(|row| format!("[{}]", row.iter().map(i16::to_string).collect::<Vec<_>>().join(", ")));
+        rows.collect::<Vec<_>>().join(", ")
+    };
     let (mut hidden, mut bias, mut output) = (String::new(), Vec::new(), Vec::new());
     for i in 0..HIDDEN {
         let (w, unit) = quantised(&network.weights[i]);
@@ -269,9 +282,9 @@ fn print(template: &Network, network: &Network, names: &[String]) -> Result<Stri
     }
     write!(
         text,
-        "#![cfg_attr(rustfmt, rustfmt_skip)]\n\nuse super::heads::{{FEATURES, HIDDEN}};\n\n\
-         /// The linear template; only the order of its answers counts.\npub const TEMPLATE: [i16; FEATURES] = [{}];\n\
-         pub const HIDDEN_WEIGHTS: [[i16; FEATURES]; HIDDEN] = [\n{hidden}];\npub const HIDDEN_BIAS: [i32; HIDDEN] = [{}];\n\
+        "#![cfg_attr(rustfmt, rustfmt_skip)]\n\nuse super::dot::{{ROW, ROWS}};\nuse super::heads::HIDDEN;\n\n\
+         /// The linear template; only the order of its answers counts.\npub const TEMPLATE: [[i16; ROW]; ROWS] = [{}];\n\
+         pub const HIDDEN_WEIGHTS: [[[i16; ROW]; ROWS]; HIDDEN] = [\n{hidden}];\npub const HIDDEN_BIAS: [i32; HIDDEN] = [{}];\n\
          pub const OUTPUT: [f32; HIDDEN] = [{}];\npub const OUTPUT_BIAS: f32 = {:e};\n",
         row(&quantised(&template.weights[0]).0),
         bias.join(", "),

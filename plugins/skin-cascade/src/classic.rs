@@ -109,7 +109,8 @@ impl Cascade for Classic {
         for name in detectors {
             if config.people.contains(name) {
                 let share = skin_share(planes.cb, planes.cr, config.skin_cb, config.skin_cr);
-                let reason = format!("skin {:.1} % of the frame, the rule asks for more than {:.1} %", share * 100.0, config.skin_share * 100.0);
+                let reason =
+                    format!("skin {:.1} % of the frame, the rule asks for more than {:.1} %", share * 100.0, config.skin_share * 100.0);
                 answers.push(Screening { detector: name.clone(), look: share > config.skin_share, areas: Vec::new(), reason });
             } else if config.text.contains(name) {
                 let density = edge_density(planes.y, planes.width, planes.height, config.edge_step);
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_limits_of_skin_belong_to_it() {
-        for (cb, cr, skin) in [(77, 133, true), (127, 173, true), (76, 150, false), (128, 150, false), (100, 132, false), (100, 174, false)] {
+        for (cb, cr, skin) in [(77, 133, true), (127, 173, true), (76, 150, false), (128, 150, false), (100, 132, false), (100, 174, false)]
+        {
             assert_eq!(skin_share(&[cb; 300], &[cr; 300], SKIN_CB, SKIN_CR), if skin { 1.0 } else { 0.0 }, "cb {cb} cr {cr}");
         }
         assert_eq!(skin_share(&[], &[], SKIN_CB, SKIN_CR), 0.0);

@@ -208,7 +208,8 @@ pub fn novelty(small: &[u8], before: &[u8]) -> f32 {
 
 /// A ninth of the picture, in words.
 pub fn place((x, y): (f32, f32)) -> &'static str {
-    const NAMES: [[&str; 3]; 3] = [["top left", "top", "top right"], ["left", "the middle", "right"], ["bottom left", "bottom", "bottom right"]];
+    const NAMES: [[&str; 3]; 3] =
+        [["top left", "top", "top right"], ["left", "the middle", "right"], ["bottom left", "bottom", "bottom right"]];
     let third = |v: f32| ((v * 3.0) as usize).min(2);
     NAMES[third(y)][third(x)]
 }

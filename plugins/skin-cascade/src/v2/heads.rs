@@ -3,6 +3,7 @@
 //! a small network scores those. Weights come from `weights.rs`, which `examples/train_heads.rs` writes.
 //! Always holds: the cost depends on the picture's size alone (the number of windows passed on is bounded).
 
+use super::dot::{self, ROW};
 use super::picture::{self, CELL, CHANNELS, Cells, MARGIN, Plane, Scratch};
 use super::weights;
 
@@ -10,8 +11,8 @@ use super::weights;
 pub const WINDOW: usize = 6;
 /// Numbers that describe a window.
 pub const FEATURES: usize = WINDOW * WINDOW * CHANNELS;
-/// Values of one row of a window, contiguous in [`Cells`].
-const ROW: usize = WINDOW * CHANNELS;
+// A row of a window is contiguous in `Cells`; the kernel's sizes are these.
+const _: () = assert!(ROW == WINDOW * CHANNELS && dot::ROWS == WINDOW);
 /// Hidden units of the network.
 pub const HIDDEN: usize = 8;
 /// How much smaller than the picture each level is. Faces of about 9..15 pixels of a level are found, so 18..120 of the picture.
@@ -50,6 +51,7 @@ pub struct Heads {
     levels: [Plane; LEVELS],
     cells: [Cells; LEVELS],
     scratch: Scratch,
+    scores: Vec<i32>,
 }
 
 impl Heads {
@@ -83,21 +85,30 @@ impl Heads {
     }
 
     /// The best head; `None` only where the picture is too small to hold a window.
-    pub fn find(&self) -> Option<Head> {
+    pub fn find(&mut self) -> Option<Head> {
         let mut passed = [(i32::MIN, Window::default()); PASSED_ON];
         let (mut count, mut bar) = (0, i32::MIN);
-        self.each(|window, cells| {
-            let score = dot(cells, window, &weights::TEMPLATE);
-            if score > bar {
-                let at = passed[..count].partition_point(|(kept, _)| *kept >= score);
-                count = (count + 1).min(PASSED_ON);
-                passed[at..count].rotate_right(1);
-                passed[at] = (score, window);
-                if count == PASSED_ON {
-                    bar = passed[PASSED_ON - 1].0;
+        let mut scores = std::mem::take(&mut self.scores);
+        for (level, cells) in self.cells.iter().enumerate() {
+            let stride = cells.columns * CHANNELS;
+            scores.resize((cells.columns + 1).saturating_sub(WINDOW), 0);
+            for row in 0..(cells.rows + 1).saturating_sub(WINDOW) {
+                dot::scores(&cells.data[row * stride..], stride, &weights::TEMPLATE, &mut scores);
+                for (column, &score) in scores.iter().enumerate() {
+                    if score <= bar {
+                        continue;
+                    }
+                    let at = passed[..count].partition_point(|(kept, _)| *kept >= score);
+                    count = (count + 1).min(PASSED_ON);
+                    passed[at..count].rotate_right(1);
+                    passed[at] = (score, Window { level, column, row });
+                    if count == PASSED_ON {
+                        bar = passed[PASSED_ON - 1].0;
+                    }
                 }
             }
-        });
+        }
+        self.scores = scores;
         let mut best: Option<(f32, Window)> = None;
         for (_, window) in &passed[..count] {
             let score = network(&self.cells[window.level], *window);
@@ -123,34 +134,12 @@ pub fn features(cells: &Cells, window: Window, into: &mut [i16; FEATURES]) {
     }
 }
 
-/// Sum of a window's cells times weights.
-#[inline]
-pub fn dot(cells: &Cells, window: Window, weights: &[i16; FEATURES]) -> i32 {
-    let stride = cells.columns * CHANNELS;
-    let start = window.row * stride + window.column * CHANNELS;
-    // One check for the whole window; its rows are then known to lie inside.
-    let Some(rows) = cells.data.get(start..start + (WINDOW - 1) * stride + ROW) else {
-        return i32::MIN;
-    };
-    let mut sum = 0;
-    let (weights, _) = weights.as_chunks::<ROW>();
-    for (row, weights) in weights.iter().enumerate() {
-        // Fixed lengths: three multiply-adds of eight lanes, on SSE2 and simd128 alike.
-        let Some(cells) = rows[row * stride..].first_chunk::<ROW>() else {
-            return i32::MIN;
-        };
-        for (cell, weight) in cells.iter().zip(weights) {
-            sum += i32::from(*cell) * i32::from(*weight);
-        }
-    }
-    sum
-}
-
 /// Log-odds that the window is a head.
 fn network(cells: &Cells, window: Window) -> f32 {
+    let start = (window.row * cells.columns + window.column) * CHANNELS;
     let mut out = weights::OUTPUT_BIAS;
     for ((weights, bias), output) in weights::HIDDEN_WEIGHTS.iter().zip(&weights::HIDDEN_BIAS).zip(&weights::OUTPUT) {
-        let active = dot(cells, window, weights).saturating_add(*bias).max(0);
+        let active = dot::score_of(&cells.data[start..], cells.columns * CHANNELS, weights).unwrap_or(0).saturating_add(*bias).max(0);
         out += active as f32 * output;
     }
     out

@@ -8,6 +8,7 @@
 
 mod config;
 pub mod decide;
+mod dot;
 pub mod heads;
 pub mod picture;
 pub mod skin;
