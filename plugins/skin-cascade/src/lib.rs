@@ -2,8 +2,6 @@
 //! other: [`classic`] (1.0.0), the well-known rules on a frame's shares of skin and edges, and [`v2`] (2.0.0), which follows
 //! heads, regions and novelty through time. Natively both types exist; a wasm build exports 2.0.0, or 1.0.0 with the feature `classic`.
 
-#![forbid(unsafe_code)]
-
 pub mod classic;
 mod picks;
 pub mod v2;

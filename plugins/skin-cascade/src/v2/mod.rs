@@ -59,12 +59,13 @@ impl Cascade for Regions {
             return Vec::new();
         }
         self.heads.look_at(planes.y, planes.width, planes.height);
+        let head = if people { self.heads.find() } else { None };
         let small = &self.heads.small().data;
         let memory = state.of(&source.id, at_us, self.config.sources_max as usize);
         let mut answers = Vec::new();
         if people {
             let measured = Measured {
-                head: self.heads.find(),
+                head,
                 skin: self.skin.largest(&planes, self.config.skin_cb, self.config.skin_cr),
                 novelty: novelty(small, &memory.looked_at).max(hints.change),
             };
