@@ -34,8 +34,10 @@ struct Reference {
     w: usize,
     h: usize,
     /// For each frame: label, score, left, top, width, height (fractions).
-    frames: Vec<Vec<(String, f32, f32, f32, f32, f32)>>,
+    frames: Vec<Vec<Found>>,
 }
+
+type Found = (String, f32, f32, f32, f32, f32);
 
 struct Clip {
     name: String,
@@ -213,14 +215,15 @@ impl Network {
             return;
         }
         self.output_bias -= rate * slope;
-        for i in 0..self.weights.len() {
-            let inner = slope * self.output[i];
+        let units = self.weights.iter_mut().zip(&mut self.bias).zip(&mut self.output).zip(active);
+        for (((weights, bias), output), active) in units {
+            let inner = slope * *output;
             if !self.linear {
-                self.output[i] -= rate * (slope * active[i] + DECAY * self.output[i]);
+                *output -= rate * (slope * active + DECAY * *output);
             }
-            if self.linear || active[i] > 0.0 {
-                self.bias[i] -= rate * inner;
-                for (w, f) in self.weights[i].iter_mut().zip(f) {
+            if self.linear || active > 0.0 {
+                *bias -= rate * inner;
+                for (w, f) in weights.iter_mut().zip(f) {
                     *w -= rate * (inner * f32::from(*f) / SCALE + DECAY * *w);
                 }
             }
