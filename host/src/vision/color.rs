@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, chroma_size, i420_len};
@@ -24,8 +25,9 @@ pub const PICTURE_PIXELS_MAX: u64 = 50_000_000;
 const FIX: u32 = 16;
 const HALF: i32 = 1 << (FIX - 1);
 
-/// 8-bit gamma-encoded red, green, blue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// 8-bit gamma-encoded red, green, blue; written as `#rrggbb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rgb(pub [u8; 3]);
 
 impl Rgb {
@@ -45,6 +47,20 @@ impl FromStr for Rgb {
         let value = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
         let [_, r, g, b] = value.to_be_bytes();
         Ok(Rgb([r, g, b]))
+    }
+}
+
+impl TryFrom<String> for Rgb {
+    type Error = ColorError;
+
+    fn try_from(text: String) -> Result<Self, ColorError> {
+        text.parse()
+    }
+}
+
+impl From<Rgb> for String {
+    fn from(rgb: Rgb) -> String {
+        rgb.to_string()
     }
 }
 

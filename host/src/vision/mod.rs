@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod color;
+pub mod cover;
 pub mod detection;
 pub mod sampler;
 pub mod thumbnail;
