@@ -1,0 +1,578 @@
+//! The threads that run guests (invariant 3): a room's task hands calls over and never waits.
+//!
+//! ```text
+//!  SlotHandle ──► mailbox (bounded, in order) ──► worker ──► SlotState ──► Output to the room
+//!        └──────► preparing threads ──► Output::Prepared, for the room to commit when it will
+//!                                    shadow inputs ──► a worker with nothing else to do
+//! ```
+//! What always holds: one worker at a time is in a slot, and messages are taken in the order in which they were given; slots take turns, one
+//! message each; a full mailbox refuses at once; a shadow never holds the last free worker.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::catalog::PluginName;
+use super::events::{PolicyEvent, Stage};
+use super::prepare::{Candidate, prepare};
+use super::record::{Entry, Recorder};
+use super::shadow::{SHADOW_QUEUE_MAX, Shadow, ShadowCounts, ShadowInput};
+use super::slot::{Answer, Prepared, SlotConfig, SlotState, SlotStatus};
+use super::types::{CallId, Fault, LabelThreshold, Request, Slot};
+use crate::media::frame::Micros;
+
+/// Swaps, rollbacks and the like that may wait in one slot.
+const ORDERS_MAX: usize = 64;
+/// Preparations that may wait in all: every slot of 500 rooms at once.
+const PREPARATIONS_MAX: usize = 4096;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    #[error("a plugin thread does not start: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// Threads that run guests; at least two, so that one guest at the end of its budget does not hold the others up.
+    pub workers: usize,
+    /// Threads that compile and try out what is to be swapped in.
+    pub preparers: usize,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        Self { workers: cores.max(2), preparers: 2 }
+    }
+}
+
+/// One question, to be answered by [`Output::Answer`].
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: CallId,
+    /// Capture time of what is asked about.
+    pub at: Micros,
+    /// Not made once this has passed: the caller's deadline, so that overload does not work on what nobody waits for.
+    pub expires: Option<Instant>,
+    pub request: Request,
+}
+
+/// Why a call was not taken. Nothing follows; the host's default stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("{0} calls are waiting already")]
+    Full(usize),
+    #[error("the call is for another slot")]
+    WrongSlot,
+}
+
+/// What a slot says to its room. Given from a worker thread: the receiver must not block.
+#[derive(Debug)]
+pub enum Output {
+    Answer(Answer),
+    /// Ready to be given to [`SlotHandle::commit`] or [`SlotHandle::shadow`].
+    Prepared(Prepared),
+    Event(PolicyEvent),
+}
+
+/// Where a slot's outputs go.
+pub type Deliver = Arc<dyn Fn(Output) + Send + Sync>;
+
+enum Message {
+    Call(Call),
+    Commit(Box<Prepared>, Micros),
+    RollBack(Micros),
+    RetireBefore(Micros),
+    Shadow(Box<Prepared>),
+    Promote(Micros),
+    Discard,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    messages: VecDeque<Message>,
+    calls: usize,
+    /// In the run queue, or with a worker.
+    scheduled: bool,
+}
+
+#[derive(Default)]
+struct ShadowBox {
+    shadow: Option<Shadow>,
+    inputs: VecDeque<ShadowInput>,
+    scheduled: bool,
+    /// Counts candidates, so that an instance that was out while its candidate went does not come back.
+    number: u64,
+}
+
+struct Cell {
+    slot: Slot,
+    config: SlotConfig,
+    deliver: Deliver,
+    recorder: Option<Arc<Recorder>>,
+    mailbox: Mutex<Mailbox>,
+    state: Mutex<SlotState>,
+    status: Mutex<SlotStatus>,
+    shadow: Mutex<ShadowBox>,
+    refused: AtomicU64,
+}
+
+#[derive(Default)]
+struct RunQueue {
+    live: VecDeque<Arc<Cell>>,
+    shadow: VecDeque<Arc<Cell>>,
+    /// Workers that are in a shadow now.
+    in_shadow: usize,
+    stop: bool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    stop: bool,
+}
+
+struct Shared {
+    workers: usize,
+    queue: Mutex<RunQueue>,
+    wake: Condvar,
+    jobs: Mutex<Jobs>,
+    wake_preparers: Condvar,
+}
+
+/// A panic while a lock was held leaves plain data behind it, never a half-entered guest: what it guards is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The plugin threads. Dropping it stops them after the message in hand.
+pub struct Executor {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Executor {
+    pub fn start(config: &ExecutorConfig) -> Result<Self, ExecutorError> {
+        let workers = config.workers.max(2);
+        let shared = Arc::new(Shared {
+            workers,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            jobs: Mutex::default(),
+            wake_preparers: Condvar::new(),
+        });
+        let mut executor = Self { shared, threads: Vec::new() };
+        for index in 0..workers {
+            executor.spawn(format!("scrim-plugin-{index}"), Shared::work)?;
+        }
+        for index in 0..config.preparers.max(1) {
+            executor.spawn(format!("scrim-prepare-{index}"), Shared::prepare)?;
+        }
+        Ok(executor)
+    }
+
+    fn spawn(&mut self, name: String, run: fn(&Shared)) -> Result<(), ExecutorError> {
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || run(&shared)).map_err(ExecutorError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// A new, empty slot. It ends, and its instances with it, when its last handle goes.
+    pub fn slot(&self, slot: Slot, config: SlotConfig, recorder: Option<Arc<Recorder>>, deliver: Deliver) -> SlotHandle {
+        let cell = Cell {
+            slot,
+            deliver,
+            mailbox: Mutex::default(),
+            state: Mutex::new(SlotState::new(slot, config.clone(), recorder.clone())),
+            status: Mutex::default(),
+            shadow: Mutex::default(),
+            refused: AtomicU64::new(0),
+            config,
+            recorder,
+        };
+        SlotHandle { cell: Arc::new(cell), shared: self.shared.clone() }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).stop = true;
+        lock(&self.shared.jobs).stop = true;
+        self.shared.wake.notify_all();
+        self.shared.wake_preparers.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panicked worker has already logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn enqueue(&self, cell: &Arc<Cell>) {
+        lock(&self.queue).live.push_back(cell.clone());
+        self.wake.notify_one();
+    }
+
+    fn enqueue_shadow(&self, cell: &Arc<Cell>) {
+        lock(&self.queue).shadow.push_back(cell.clone());
+        self.wake.notify_one();
+    }
+
+    fn work(&self) {
+        let mut queue = lock(&self.queue);
+        loop {
+            if queue.stop {
+                return;
+            }
+            if let Some(cell) = queue.live.pop_front() {
+                drop(queue);
+                if cell.turn(self) {
+                    self.enqueue(&cell);
+                }
+                // The slot may end here, and its instances with it: not under the lock.
+                drop(cell);
+                queue = lock(&self.queue);
+            } else if queue.in_shadow + 1 < self.workers
+                && let Some(cell) = queue.shadow.pop_front()
+            {
+                queue.in_shadow += 1;
+                drop(queue);
+                if cell.shadow_turn() {
+                    self.enqueue_shadow(&cell);
+                }
+                drop(cell);
+                queue = lock(&self.queue);
+                queue.in_shadow -= 1;
+            } else {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn prepare(&self) {
+        let mut jobs = lock(&self.jobs);
+        loop {
+            if jobs.stop {
+                return;
+            }
+            if let Some(job) = jobs.waiting.pop_front() {
+                drop(jobs);
+                // A compiler that panics on hostile bytes takes neither the thread nor anybody's swap with it.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+                    tracing::error!("preparing a plugin failed within the host");
+                }
+                jobs = lock(&self.jobs);
+            } else {
+                jobs = self.wake_preparers.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+impl Cell {
+    /// Takes one message. True if more wait.
+    fn turn(self: &Arc<Self>, shared: &Shared) -> bool {
+        let message = {
+            let mut mailbox = lock(&self.mailbox);
+            let message = mailbox.messages.pop_front();
+            if matches!(message, Some(Message::Call(_))) {
+                mailbox.calls -= 1;
+            }
+            message
+        };
+        // A fault of the host's own costs this message, not the slot or the thread: the room's deadline stands in for the answer.
+        let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| message.map(|message| self.take(message, shared))));
+        if taken.is_err() {
+            tracing::error!(slot = %self.slot, "a plugin's message failed within the host");
+            metrics::counter!("scrim_plugin_host_panics_total", "slot" => self.slot.as_str()).increment(1);
+        }
+        let mut mailbox = lock(&self.mailbox);
+        mailbox.scheduled = !mailbox.messages.is_empty();
+        mailbox.scheduled
+    }
+
+    fn take(self: &Arc<Self>, message: Message, shared: &Shared) {
+        let mut state = lock(&self.state);
+        match message {
+            Message::Call(call) => self.call(&mut state, call, shared),
+            Message::Commit(prepared, commit_at) => state.commit(*prepared, commit_at),
+            Message::RollBack(commit_at) => state.roll_back(commit_at, false),
+            Message::RetireBefore(at) => state.retire_before(at),
+            Message::Shadow(prepared) => self.begin_shadow(*prepared),
+            Message::Promote(commit_at) => self.promote(&mut state, commit_at),
+            Message::Discard => self.discard(&mut state),
+        }
+        let events = state.take_events();
+        *lock(&self.status) = state.status.clone();
+        drop(state);
+        events.into_iter().for_each(|event| (self.deliver)(Output::Event(event)));
+    }
+
+    fn call(self: &Arc<Self>, state: &mut SlotState, call: Call, shared: &Shared) {
+        let Call { id, at, expires, request } = call;
+        if expires.is_some_and(|expires| Instant::now() > expires) {
+            state.not_made(id, at, &Fault::Expired);
+            let generation = state.status.generation;
+            let answer = Answer { call: id, slot: self.slot, generation, at, result: Err(Fault::Expired), cpu: Duration::ZERO };
+            return (self.deliver)(Output::Answer(answer));
+        }
+        let mut live = None;
+        let shadowed = lock(&self.shadow).shadow.is_some();
+        state.call(id, at, &request, |answer| {
+            live = shadowed.then(|| answer.result.clone());
+            (self.deliver)(Output::Answer(answer));
+        });
+        if let Some(live) = live {
+            self.show_shadow(ShadowInput { at, request, live }, shared);
+        }
+    }
+
+    fn show_shadow(self: &Arc<Self>, input: ShadowInput, shared: &Shared) {
+        let mut shadow_box = lock(&self.shadow);
+        let waiting = shadow_box.inputs.len();
+        match &mut shadow_box.shadow {
+            Some(shadow) if waiting >= SHADOW_QUEUE_MAX => return shadow.shed(),
+            Some(_) => shadow_box.inputs.push_back(input),
+            None => return,
+        }
+        let idle = !std::mem::replace(&mut shadow_box.scheduled, true);
+        drop(shadow_box);
+        if idle {
+            shared.enqueue_shadow(self);
+        }
+    }
+
+    fn begin_shadow(&self, prepared: Prepared) {
+        let plugin = prepared.plugin().clone();
+        let shadow = Shadow::new(self.slot, prepared, self.config.budgets);
+        let before = {
+            let mut shadow_box = lock(&self.shadow);
+            shadow_box.inputs.clear();
+            shadow_box.number += 1;
+            shadow_box.shadow.replace(shadow)
+        };
+        if let Some(before) = before {
+            self.tell(before.ended("another candidate took its place"));
+        }
+        self.tell(PolicyEvent::ShadowStarted { slot: self.slot, plugin });
+    }
+
+    fn tell(&self, event: PolicyEvent) {
+        event.count();
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&Entry::Event(event.clone()));
+        }
+        (self.deliver)(Output::Event(event));
+    }
+
+    fn end_shadow(&self) -> Option<Shadow> {
+        let mut shadow_box = lock(&self.shadow);
+        shadow_box.inputs.clear();
+        shadow_box.shadow.take()
+    }
+
+    fn promote(&self, state: &mut SlotState, commit_at: Micros) {
+        let Some(shadow) = self.end_shadow() else { return state.refuse(None, Stage::Shadow, "there is no candidate to promote") };
+        self.tell(shadow.ended("promoted"));
+        match shadow.promoted(commit_at) {
+            Ok(prepared) => state.commit(prepared, commit_at),
+            Err(reason) => state.refuse(Some(shadow.spec().plugin.name.to_string()), Stage::Instantiate, reason),
+        }
+    }
+
+    fn discard(&self, state: &mut SlotState) {
+        match self.end_shadow() {
+            Some(shadow) => self.tell(shadow.ended("discarded")),
+            None => state.refuse(None, Stage::Shadow, "there is no candidate to discard"),
+        }
+    }
+
+    /// Gives the candidate one input. True if more wait.
+    fn shadow_turn(&self) -> bool {
+        let taken = {
+            let mut shadow_box = lock(&self.shadow);
+            let number = shadow_box.number;
+            let input = shadow_box.inputs.pop_front();
+            input.zip(shadow_box.shadow.as_mut().map(Shadow::begin)).map(|(input, run)| (number, input, run))
+        };
+        let ended = taken.and_then(|(number, input, mut run)| {
+            let result = run.see(&input);
+            let mut shadow_box = lock(&self.shadow);
+            let same = shadow_box.number == number;
+            let shadow = shadow_box.shadow.as_mut().filter(|_| same)?;
+            let why = shadow.finish(run, &input, result).err()?;
+            shadow_box.inputs.clear();
+            shadow_box.shadow.take().map(|shadow| shadow.ended(why))
+        });
+        if let Some(ended) = ended {
+            self.tell(ended);
+        }
+        let mut shadow_box = lock(&self.shadow);
+        shadow_box.scheduled = !shadow_box.inputs.is_empty();
+        shadow_box.scheduled
+    }
+}
+
+/// A room's way to one of its slots. Nothing here waits for a guest.
+#[derive(Clone)]
+pub struct SlotHandle {
+    cell: Arc<Cell>,
+    shared: Arc<Shared>,
+}
+
+impl SlotHandle {
+    pub fn slot(&self) -> Slot {
+        self.cell.slot
+    }
+
+    /// Hands a call over. Answers come in the order of the calls, each by the generation that was in force at `call.at`.
+    pub fn call(&self, call: Call) -> Result<(), Refused> {
+        if call.request.slot().is_some_and(|slot| slot != self.cell.slot) {
+            return Err(Refused::WrongSlot);
+        }
+        let mut mailbox = lock(&self.cell.mailbox);
+        if mailbox.calls >= self.cell.config.mailbox_max {
+            drop(mailbox);
+            self.cell.refused.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("scrim_plugin_refused_calls_total", "slot" => self.cell.slot.as_str()).increment(1);
+            return Err(Refused::Full(self.cell.config.mailbox_max));
+        }
+        mailbox.calls += 1;
+        self.post(mailbox, Message::Call(call));
+        Ok(())
+    }
+
+    fn post(&self, mut mailbox: MutexGuard<'_, Mailbox>, message: Message) {
+        mailbox.messages.push_back(message);
+        let idle = !std::mem::replace(&mut mailbox.scheduled, true);
+        drop(mailbox);
+        if idle {
+            self.shared.enqueue(&self.cell);
+        }
+    }
+
+    fn order(&self, message: Message) {
+        let mailbox = lock(&self.cell.mailbox);
+        if mailbox.messages.len() - mailbox.calls >= ORDERS_MAX {
+            drop(mailbox);
+            return self.refuse(None, Stage::Commit, "too many swaps are waiting in this slot");
+        }
+        self.post(mailbox, message);
+    }
+
+    fn refuse(&self, plugin: Option<String>, stage: Stage, reason: impl Into<String>) {
+        self.cell.tell(PolicyEvent::Refused { slot: self.cell.slot, plugin, stage, reason: reason.into() });
+    }
+
+    /// Loads, checks, configures and tries a plugin on a preparing thread. Ends in [`Output::Prepared`] or in a refused event.
+    /// `at` is the stream's time now; `config` is JSON.
+    pub fn prepare(&self, candidate: Candidate, config: impl Into<Arc<str>>, at: Micros) {
+        let config = config.into();
+        let label = candidate.label();
+        let cell: Weak<Cell> = Arc::downgrade(&self.cell);
+        let job = Box::new(move || {
+            // A slot that ended meanwhile needs nothing prepared.
+            let Some(cell) = cell.upgrade() else { return };
+            match prepare(cell.slot, &candidate, &config, at, &cell.config.budgets) {
+                Ok(prepared) => (cell.deliver)(Output::Prepared(prepared)),
+                Err((stage, reason)) => {
+                    cell.tell(PolicyEvent::Refused { slot: cell.slot, plugin: Some(candidate.label()), stage, reason });
+                }
+            }
+        });
+        let mut jobs = lock(&self.shared.jobs);
+        if jobs.waiting.len() >= PREPARATIONS_MAX {
+            drop(jobs);
+            return self.refuse(Some(label), Stage::Load, "too many plugins are being prepared");
+        }
+        jobs.waiting.push_back(job);
+        drop(jobs);
+        self.shared.wake_preparers.notify_one();
+    }
+
+    /// Puts a prepared policy in force for everything captured after `commit_at`, behind the calls that wait already.
+    /// Ends in a committed or refused event.
+    pub fn commit(&self, prepared: Prepared, commit_at: Micros) {
+        self.order(Message::Commit(Box::new(prepared), commit_at));
+    }
+
+    /// Brings the version before back for everything captured after `commit_at`. Ends in a rolled-back or refused event.
+    pub fn roll_back(&self, commit_at: Micros) {
+        self.order(Message::RollBack(commit_at));
+    }
+
+    /// Promise that no call about anything captured before `at` follows, so that generations only those would need can go.
+    pub fn retire_before(&self, at: Micros) {
+        self.order(Message::RetireBefore(at));
+    }
+
+    /// Lets a prepared policy see what the one in force sees.
+    pub fn shadow(&self, prepared: Prepared) {
+        self.order(Message::Shadow(Box::new(prepared)));
+    }
+
+    /// Commits the shadow's policy. Ends in a committed or refused event.
+    pub fn promote(&self, commit_at: Micros) {
+        self.order(Message::Promote(commit_at));
+    }
+
+    /// Ends the shadow.
+    pub fn discard(&self) {
+        self.order(Message::Discard);
+    }
+
+    /// Notes in the recording that a call's answer came after the room's deadline and was not used.
+    pub fn late(&self, call: CallId) {
+        metrics::counter!("scrim_plugin_late_answers_total", "slot" => self.cell.slot.as_str()).increment(1);
+        if let Some(recorder) = &self.cell.recorder {
+            recorder.record(&Entry::Late { slot: self.cell.slot, call });
+        }
+    }
+
+    pub fn status(&self) -> SlotStatus {
+        lock(&self.cell.status).clone()
+    }
+
+    /// The threshold policy's thresholds as last asked: after each report, restart and commit. Empty in other slots.
+    pub fn current(&self) -> Arc<[LabelThreshold]> {
+        lock(&self.cell.status).current.clone()
+    }
+
+    /// Calls refused because the mailbox was full.
+    pub fn refused(&self) -> u64 {
+        self.cell.refused.load(Ordering::Relaxed)
+    }
+
+    /// Calls that wait now.
+    pub fn waiting(&self) -> usize {
+        lock(&self.cell.mailbox).calls
+    }
+
+    /// The candidate in the shadow slot, and how it compares.
+    pub fn shadow_status(&self) -> Option<(PluginName, ShadowCounts)> {
+        lock(&self.cell.shadow).shadow.as_ref().map(|shadow| (shadow.spec().plugin.name.clone(), shadow.counts))
+    }
+
+    /// For start-up and tools: prepares and commits on the calling thread, before any call was made. The error is the refused event's reason.
+    pub fn install(&self, candidate: &Candidate, config: &str, at: Micros) -> Result<(), String> {
+        let refused = |(stage, reason): (Stage, String)| format!("{} ({}): {reason}", candidate.label(), stage.as_str());
+        let prepared = prepare(self.cell.slot, candidate, config, at, &self.cell.config.budgets).map_err(refused)?;
+        let mut state = lock(&self.cell.state);
+        state.commit(prepared, at);
+        let events = state.take_events();
+        *lock(&self.cell.status) = state.status.clone();
+        drop(state);
+        let reason = events.iter().find_map(|event| match event {
+            PolicyEvent::Refused { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        events.into_iter().for_each(|event| (self.cell.deliver)(Output::Event(event)));
+        reason.map_or(Ok(()), Err)
+    }
+}
