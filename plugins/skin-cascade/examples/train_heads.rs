@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use skin_cascade::v2::heads::{self, FACE_CENTER, FEATURES, HIDDEN, Heads, PASSED_ON, SHRINK, WINDOW};
+use skin_cascade::v2::heads::{self, ALL, FACE_CENTER, FEATURES, HIDDEN, Heads, PASSED_ON, SHRINK, WINDOW};
 use skin_cascade::v2::picture::{CELL, CHANNELS, MARGIN};
 
 /// Face heights that a window stands for, pixels of its level.
@@ -63,7 +63,7 @@ impl Clip {
         let frame = self.data.len() / self.reference.frames.len();
         let mut heads = Heads::default();
         for i in (0..self.reference.frames.len()).step_by(step) {
-            heads.look_at(&self.data[i * frame..i * frame + w * h], w, h);
+            heads.look_at(&self.data[i * frame..i * frame + w * h], w, h, ALL);
             visit(i, &heads);
         }
     }

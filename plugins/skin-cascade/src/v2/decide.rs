@@ -7,7 +7,7 @@ use scrim_sdk::Hints;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::heads::Head;
+use super::heads::{ALL, Head, TURNS};
 use super::skin::Region;
 
 /// Log-odds that a remembered head loses a second: a plain one (4) is held for a second through a turned or covered face.
@@ -38,6 +38,8 @@ pub struct Memory {
     followed_us: Option<u64>,
     /// Log-odds of the best head, faded since.
     head: f32,
+    /// Which half of the sizes was searched last.
+    turn: u8,
     /// Looks in a row after which the host followed nothing.
     empty: u32,
     skin: Option<(f32, f32, f32)>,
@@ -50,7 +52,7 @@ pub struct Memory {
 /// What one thumbnail shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// None: the picture is too small for the search.
+    /// None: the sizes searched in this frame hold no window.
     pub head: Option<Head>,
     pub skin: Option<Region>,
     /// Share of the picture that differs from the last look, 0..=1.
@@ -87,13 +89,22 @@ impl State {
 }
 
 impl Memory {
+    /// The sizes to search in this frame: all of them where the scene is new, else one half and then the other.
+    pub fn turn(&mut self, cut: bool) -> &'static [usize] {
+        if cut || self.scene_us.is_none() {
+            return ALL;
+        }
+        self.turn ^= 1;
+        TURNS[usize::from(self.turn & 1)]
+    }
+
     /// Whether detectors of people look, and why.
     pub fn people(&mut self, config: &Config, at_us: u64, measured: &Measured, hints: &Hints) -> (bool, String) {
         let passed = at_us.saturating_sub(self.seen_us);
         self.seen_us = at_us;
         if hints.scene_cut || self.scene_us.is_none() {
             let (looked_at, read) = (std::mem::take(&mut self.looked_at), std::mem::take(&mut self.read));
-            *self = Self { seen_us: at_us, scene_us: Some(at_us), read_us: self.read_us, looked_at, read, ..Self::default() };
+            *self = Self { seen_us: at_us, scene_us: Some(at_us), turn: self.turn, read_us: self.read_us, looked_at, read, ..Self::default() };
         }
         if !hints.trails.is_empty() {
             self.followed_us = Some(at_us);
@@ -127,10 +138,9 @@ impl Memory {
         if within(followed, config.hold_ms) {
             return Some(format!("followed by the host {:.1} s ago", seconds(followed.unwrap_or(0))));
         }
-        let Some(head) = measured.head else {
-            return Some("the picture is too small to judge".into());
-        };
-        if now >= bar {
+        if let Some(head) = measured.head
+            && now >= bar
+        {
             return Some(format!("head-like shape at {}, score {now:.1}", place(head.center)));
         }
         if self.head >= bar {

@@ -18,6 +18,10 @@ pub const HIDDEN: usize = 8;
 /// How much smaller than the picture each level is. Faces of about 9..15 pixels of a level are found, so 18..120 of the picture.
 pub const SHRINK: [f32; LEVELS] = [2.0, 3.0, 4.0, 6.0, 8.0];
 pub const LEVELS: usize = 5;
+pub const ALL: &[usize] = &[0, 1, 2, 3, 4];
+/// Two halves of the work, about equal, for every other frame each: a head stays for longer than a frame, and every size is searched in
+/// one half or the other.
+pub const TURNS: [&[usize]; 2] = [&[0, 4], &[1, 2, 3]];
 /// Windows that the template passes on to the network.
 pub const PASSED_ON: usize = 24;
 /// Where the face's centre is expected in a window, in pixels of its level.
@@ -55,16 +59,22 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Makes the levels and their cells of a luma plane of `width * height` bytes.
-    pub fn look_at(&mut self, luma: &[u8], width: usize, height: usize) {
+    /// Makes the cells of the given levels from a luma plane of `width * height` bytes; [`Heads::find`] then searches those alone.
+    pub fn look_at(&mut self, luma: &[u8], width: usize, height: usize, searched: &[usize]) {
         let [half, third, quarter, sixth, eighth] = &mut self.levels;
         picture::halve(luma, width, height, half);
-        picture::two_thirds(half, third);
         picture::halve(&half.data, half.width, half.height, quarter);
-        picture::halve(&third.data, third.width, third.height, sixth);
         picture::halve(&quarter.data, quarter.width, quarter.height, eighth);
-        for (plane, cells) in self.levels.iter().zip(&mut self.cells) {
-            picture::cells(plane, &mut self.scratch, cells);
+        if searched.contains(&1) || searched.contains(&3) {
+            picture::two_thirds(half, third);
+            picture::halve(&third.data, third.width, third.height, sixth);
+        }
+        for (level, (plane, cells)) in self.levels.iter().zip(&mut self.cells).enumerate() {
+            if searched.contains(&level) {
+                picture::cells(plane, &mut self.scratch, cells);
+            } else {
+                cells.clear();
+            }
         }
     }
 

@@ -58,10 +58,15 @@ impl Cascade for Regions {
         if !people && !text {
             return Vec::new();
         }
-        self.heads.look_at(planes.y, planes.width, planes.height);
-        let head = if people { self.heads.find() } else { None };
-        let small = &self.heads.small().data;
         let memory = state.of(&source.id, at_us, self.config.sources_max as usize);
+        let head = if people {
+            self.heads.look_at(planes.y, planes.width, planes.height, memory.turn(hints.scene_cut));
+            self.heads.find()
+        } else {
+            self.heads.look_at(planes.y, planes.width, planes.height, &[]);
+            None
+        };
+        let small = &self.heads.small().data;
         let mut answers = Vec::new();
         if people {
             let measured = Measured {

@@ -42,6 +42,15 @@ pub struct Cells {
     pub data: Vec<i16>,
 }
 
+impl Cells {
+    /// No cells, the buffer kept.
+    pub fn clear(&mut self) {
+        self.columns = 0;
+        self.rows = 0;
+        self.data.clear();
+    }
+}
+
 /// Halves both sides: each pixel is the mean of a 2×2 block; an odd last row or column is left out.
 pub fn halve(source: &[u8], width: usize, height: usize, into: &mut Plane) {
     into.resize(width / 2, height / 2);
