@@ -1,4 +1,4 @@
-//! Trains `src/v2/weights.rs` on a folder that `training_data.py` wrote: `NAME.VARIANT.i420` (thumbnails, I420, full range) and
+//! Trains `src/v2/weights.rs` on a folder that `training_data.py` (beside this file) wrote: `NAME.VARIANT.i420` (thumbnails, I420, full range) and
 //! `NAME.VARIANT.json` (size, and the reference's boxes for each frame).
 //!
 //!     cargo run --release -p skin-cascade --example train_heads -- DIR src/v2/weights.rs [--without NAME ...]

@@ -1,4 +1,5 @@
 //! The benches behind `scrim-bench NAME`, one file each.
 
+pub mod cascade_quality;
 pub mod model;
 pub mod parity;

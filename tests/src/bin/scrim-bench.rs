@@ -8,8 +8,9 @@ fn main() -> anyhow::Result<()> {
     let name = arguments.next().unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
     match name.as_str() {
+        "cascade-quality" => bench::cascade_quality::run(&arguments),
         "model" => bench::model::run(&arguments),
         "parity" => bench::parity::run(&arguments),
-        _ => bail!("no bench is called \"{name}\"; there are model, parity"),
+        _ => bail!("no bench is called \"{name}\"; there are cascade-quality, model, parity"),
     }
 }

@@ -104,7 +104,8 @@ impl Memory {
         self.seen_us = at_us;
         if hints.scene_cut || self.scene_us.is_none() {
             let (looked_at, read) = (std::mem::take(&mut self.looked_at), std::mem::take(&mut self.read));
-            *self = Self { seen_us: at_us, scene_us: Some(at_us), turn: self.turn, read_us: self.read_us, looked_at, read, ..Self::default() };
+            *self =
+                Self { seen_us: at_us, scene_us: Some(at_us), turn: self.turn, read_us: self.read_us, looked_at, read, ..Self::default() };
         }
         if !hints.trails.is_empty() {
             self.followed_us = Some(at_us);
