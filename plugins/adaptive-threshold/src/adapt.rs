@@ -3,7 +3,7 @@
 //! What always holds, whatever the reports and their order:
 //! - base ≤ threshold ≤ min(base + [`RAISE_MAX`], [`THRESHOLD_MAX`]), and a base is never raised by anything but the configuration.
 //! - One event counts once; one reporter counts a bounded number of times an hour, one label rises a bounded number of times an hour.
-//! - What reports added halves in each half-life. Time comes from the calls alone; time going backwards is the same instant.
+//! - What reports added halves in each half-life. Time comes from the calls alone; time going backwards never raises a threshold.
 //! - The state is bounded: see the constants. What is forgotten first is what could matter least.
 
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub const TRAILS_MAX: usize = 4096;
 pub const NAME_BYTES_MAX: usize = 128;
 
 const HOUR_US: u64 = 3_600_000_000;
+/// Calls come late or out of order by milliseconds, never by this much.
+const CLOCK_BEGAN_ANEW_US: u64 = HOUR_US;
 
 /// One detection, as far as weighing it goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -152,32 +154,6 @@ impl State {
         self.trails.retain(|&(of, _), _| of != source);
     }
 
-    /// Makes a restored state safe to go on with at `at_us`: values that no run of this code writes are put back into their
-    /// bounds, and where the clock began anew (a restart), the state's times move with it.
-    pub fn restored(mut self, at_us: u64) -> Self {
-        let back = self.now_us.saturating_sub(at_us);
-        self.now_us -= back;
-        let whole_hours = back.div_ceil(HOUR_US);
-        for label in self.labels.values_mut() {
-            label.raise = if label.raise.is_nan() { 0.0 } else { label.raise.clamp(0.0, RAISE_MAX) };
-            label.at_us = label.at_us.saturating_sub(back).min(self.now_us);
-            label.hour = label.hour.saturating_sub(whole_hours);
-        }
-        self.reporters.values_mut().for_each(|reporter| reporter.hour = reporter.hour.saturating_sub(whole_hours));
-        let now_us = self.now_us;
-        self.events.values_mut().chain(self.trails.values_mut()).for_each(|at| *at = at.saturating_sub(back).min(now_us));
-        self.labels.retain(|(detector, label), _| detector.len() <= NAME_BYTES_MAX && label.len() <= NAME_BYTES_MAX);
-        while self.labels.len() > LABELS_MAX {
-            self.labels.pop_last();
-        }
-        while self.reporters.len() > REPORTERS_MAX {
-            self.reporters.pop_last();
-        }
-        drop_oldest(&mut self.events, EVENTS_MAX, |at| *at);
-        drop_oldest(&mut self.trails, TRAILS_MAX, |at| *at);
-        self
-    }
-
     fn weigh_one(&mut self, config: &Config, source: u64, seen: &Seen<'_>) -> Weighed {
         self.remember(seen.detector, seen.label);
         let full = self.threshold(config, seen.detector, seen.label);
@@ -203,8 +179,22 @@ impl State {
         ((f64::from(base) + raise) as f32).clamp(base, THRESHOLD_MAX)
     }
 
+    /// A little way back is the same instant. A long way back is a clock that began anew (a new stream, a restart): the state's times
+    /// move with it, so that what was raised goes on halving and budgets that were spent stay spent.
     fn advance(&mut self, at_us: u64) {
-        self.now_us = self.now_us.max(at_us);
+        if self.now_us.saturating_sub(at_us) < CLOCK_BEGAN_ANEW_US {
+            self.now_us = self.now_us.max(at_us);
+            return;
+        }
+        let back = self.now_us - at_us;
+        let hours_back = back.div_ceil(HOUR_US);
+        self.now_us = at_us;
+        for label in self.labels.values_mut() {
+            label.at_us = label.at_us.saturating_sub(back);
+            label.hour = label.hour.saturating_sub(hours_back);
+        }
+        self.reporters.values_mut().for_each(|reporter| reporter.hour = reporter.hour.saturating_sub(hours_back));
+        self.events.values_mut().chain(self.trails.values_mut()).for_each(|at| *at = at.saturating_sub(back));
     }
 
     /// Whether the label is (now) remembered. A full table gives up a label that nobody raised in favour of the new one.
@@ -261,7 +251,8 @@ impl State {
 impl Label {
     fn raise_at(&self, now_us: u64, half_life_us: u64) -> f64 {
         let raise = self.raise * remaining(now_us.saturating_sub(self.at_us), half_life_us);
-        if raise < RAISE_MIN { 0.0 } else { raise }
+        // A state that was restored may hold anything; not a number is no raise.
+        if raise >= RAISE_MIN { raise.min(RAISE_MAX) } else { 0.0 }
     }
 
     fn settle(&mut self, now_us: u64, half_life_us: u64) {

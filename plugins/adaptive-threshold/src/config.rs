@@ -47,24 +47,12 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration can't be used.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConfigError(String);
-
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Checks what the schema can't say by itself, so that a native caller is as safe as one behind the host.
     ///
     /// # Errors
     /// Names every value that is not a number or out of its range, in one message.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), String> {
         let mut faults = Vec::new();
         let mut check = |name: String, value: f32, max: f32| {
             if !(0.0..=max).contains(&value) {
@@ -79,7 +67,7 @@ impl Config {
         if self.half_life_minutes == 0 {
             faults.push("half_life_minutes is 0, it must be at least 1".into());
         }
-        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("; "))) }
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
     }
 
     /// The base threshold of a label, 0..=[`THRESHOLD_MAX`].
@@ -149,7 +137,7 @@ mod tests {
     #[test]
     fn every_fault_is_named_at_once() {
         let config = Config { default_base: f32::NAN, half_life_minutes: 0, bases: [("X".to_owned(), 1.0)].into(), ..Config::default() };
-        let message = config.validate().unwrap_err().to_string();
+        let message = config.validate().unwrap_err();
         assert!(message.contains("default_base") && message.contains("half_life_minutes") && message.contains("bases.X"), "{message}");
         assert_eq!(Config::default().validate(), Ok(()));
     }

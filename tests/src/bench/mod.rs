@@ -3,3 +3,4 @@
 pub mod cascade_quality;
 pub mod model;
 pub mod parity;
+pub mod words;

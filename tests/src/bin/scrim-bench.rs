@@ -11,6 +11,7 @@ fn main() -> anyhow::Result<()> {
         "cascade-quality" => bench::cascade_quality::run(&arguments),
         "model" => bench::model::run(&arguments),
         "parity" => bench::parity::run(&arguments),
-        _ => bail!("no bench is called \"{name}\"; there are cascade-quality, model, parity"),
+        "words" => bench::words::run(&arguments),
+        _ => bail!("no bench is called \"{name}\"; there are cascade-quality, model, parity, words"),
     }
 }

@@ -1,0 +1,176 @@
+//! One character to what a reader sees in it: a plain letter, a stand-in for one, a mask, a separator, or nothing at all.
+//! Pure tables; every character has an answer.
+
+/// What a character is to the search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads as a letter.
+    Letter,
+    /// A digit that can stand for a letter.
+    Digit,
+    /// A sign that can stand for a letter (`@`, `$`, `!`).
+    Sign,
+    /// Hides any letter (`*`, `#`).
+    Mask,
+    /// Stands between letters: hyphen, dot, and every other sign.
+    Separator,
+    Apostrophe,
+    /// A letter of another script, or a digit that stands for none: nothing reaches across it.
+    Other,
+    /// A boundary of words.
+    Gap,
+    /// The end of what may be read together.
+    Wall,
+    /// Not seen by a reader: zero-width, bidi control, combining mark.
+    Invisible,
+}
+
+/// A folded character. `letter` and `alternative` are `b'a'..=b'z'`, or 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folded {
+    pub kind: Kind,
+    pub letter: u8,
+    pub alternative: u8,
+    /// Not the plain ASCII letter: someone took trouble to write it.
+    pub disguised: bool,
+}
+
+/// Right-to-left override: what follows is shown backwards.
+pub const RIGHT_TO_LEFT_OVERRIDE: char = '\u{202e}';
+
+const fn folded(kind: Kind, letter: u8, alternative: u8, disguised: bool) -> Folded {
+    Folded { kind, letter, alternative, disguised }
+}
+
+/// What a reader sees in `c`.
+pub fn fold(c: char) -> Folded {
+    match c {
+        'a'..='z' => folded(Kind::Letter, c as u8, 0, false),
+        'A'..='Z' => folded(Kind::Letter, c.to_ascii_lowercase() as u8, 0, false),
+        '0' => folded(Kind::Digit, b'o', 0, true),
+        '1' => folded(Kind::Digit, b'i', b'l', true),
+        '3' => folded(Kind::Digit, b'e', 0, true),
+        '4' => folded(Kind::Digit, b'a', 0, true),
+        '5' => folded(Kind::Digit, b's', 0, true),
+        '6' | '9' => folded(Kind::Digit, b'g', 0, true),
+        '7' => folded(Kind::Digit, b't', 0, true),
+        '8' => folded(Kind::Digit, b'b', 0, true),
+        '2' => folded(Kind::Other, 0, 0, false),
+        '@' => folded(Kind::Sign, b'a', 0, true),
+        '$' | '§' => folded(Kind::Sign, b's', 0, true),
+        '!' | '¡' => folded(Kind::Sign, b'i', 0, true),
+        '|' => folded(Kind::Sign, b'i', b'l', true),
+        '€' => folded(Kind::Sign, b'e', 0, true),
+        '£' => folded(Kind::Sign, b'l', 0, true),
+        '¥' => folded(Kind::Sign, b'y', 0, true),
+        '¢' => folded(Kind::Sign, b'c', 0, true),
+        '+' => folded(Kind::Sign, b't', 0, true),
+        '*' | '#' | '%' | '&' | '^' => folded(Kind::Mask, 0, 0, true),
+        '\'' | '\u{2019}' | '\u{2018}' | '`' | '´' => folded(Kind::Apostrophe, 0, 0, false),
+        _ if c.is_ascii() => folded(if c.is_whitespace() { Kind::Gap } else { Kind::Separator }, 0, 0, false),
+        _ => fold_beyond_ascii(c),
+    }
+}
+
+fn fold_beyond_ascii(c: char) -> Folded {
+    if invisible(c) {
+        return folded(Kind::Invisible, 0, 0, true);
+    }
+    match lookalike(c) {
+        Some(letter) => folded(Kind::Letter, letter, 0, true),
+        None if c.is_whitespace() => folded(Kind::Gap, 0, 0, false),
+        None if c.is_alphanumeric() => folded(Kind::Other, 0, 0, false),
+        None => folded(Kind::Separator, 0, 0, false),
+    }
+}
+
+fn invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        // Combining marks.
+        | '\u{300}'..='\u{34e}' | '\u{350}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20f0}' | '\u{fe20}'..='\u{fe2f}')
+}
+
+/// The alphabets that Unicode repeats, as the code of their `a` or `A`.
+const ALPHABETS: [u32; 8] = [0xff21, 0xff41, 0x24b6, 0x24d0, 0x1f130, 0x1f150, 0x1f170, 0x1f1e6];
+/// Mathematical letters: 13 styles of 52, then the digits of no interest.
+const MATHS: std::ops::Range<u32> = 0x1d400..0x1d6a4;
+
+/// Letters that look alike, by the letter they are read as.
+const LOOKALIKES: [(u8, &str); 26] = [
+    (b'a', "àáâãäåāăąǎǟǡǻȁȃȧḁạảấầẩẫậắằẳẵặªÀÁÂÃÄÅĀĂĄǍẠẢẤẦАаΑαᴀɑⱥȺꭺ∂ᗩ"),
+    (b'b', "ƀɓḃḅḇВвΒβʙьЬßƁḂᏴᗷбƄƅ"),
+    (b'c', "çćĉċčƈȼСсϹϲᴄÇĆĈĊČⅽⅭᏟℂℭ"),
+    (b'd', "ďđḋḍḏḑḓɗԁᴅĎĐḊḌⅾⅮᎠðÐ"),
+    (b'e', "èéêëēĕėęěȅȇȩḕḗẹẻẽếềểễệЕеЁёΕεεᴇÈÉÊËĒĔĖĘĚẸẺẼєЄℯℰ∈ɛəЭэ"),
+    (b'f', "ƒḟꜰϝғҒᖴℱſ"),
+    (b'g', "ĝğġģǧǵḡɡɢĜĞĠĢԌցℊ"),
+    (b'h', "ĥħȟḣḥḧḩḫНнΗʜһҺĤĦⱨℎℋℌℍᏂ"),
+    (b'i', "ìíîïĩīĭįıǐȉȋḭḯỉịІіЇїΙιɪÌÍÎÏĨĪĬĮİⅰⅠӏӀℐℑ"),
+    (b'j', "ĵǰȷɉЈјϳᴊĴ"),
+    (b'k', "ķĸƙǩḱḳḵКкΚκᴋĶКⱪҚқK"),
+    (b'l', "ĺļľŀłḷḹḻḽʟĹĻĽŁⅼⅬℓℒ"),
+    (b'm', "ḿṁṃМмΜᴍⅿⅯℳ"),
+    (b'n', "ñńņňŉǹṅṇṉṋΝɴÑŃŅŇпИиηŋΠȠℕ"),
+    (b'o', "òóôõöøōŏőơǒǫǭǿȍȏȫȭȯȱṍṏṑṓọỏốồổỗộớờởỡợОоΟοᴏÒÓÔÕÖØŌŎŐỌσθ◯○●ºОℴ"),
+    (b'p', "ṕṗƥРрΡρᴘÞþⲣℙ"),
+    (b'q', "ɋʠԛℚ"),
+    (b'r', "ŕŗřȑȓṙṛṝṟʀгГŔŖŘяЯℛℜℝᴦ"),
+    (b's', "śŝşšșṡṣṥṧṩЅѕꜱŚŜŞŠȘƽ"),
+    (b't', "ţťŧțṫṭṯṱẗТтΤτᴛŢŤŦȚ†"),
+    (b'u', "ùúûüũūŭůűųưǔǖǘǚǜȕȗṳṵṷṹṻụủứừửữựᴜÙÚÛÜŨŪŬŮŰŲυцЦսμµʊ∪"),
+    (b'v', "ṽṿνѵᴠⅴⅤ∨Ѵ"),
+    (b'w', "ŵẁẃẅẇẉẘԝᴡŴωшШщѡ"),
+    (b'x', "ẋẍХхΧχⅹⅩ×"),
+    (b'y', "ýÿŷȳẏẙỳỵỷỹУуΥγʏÝŸŶүҮў"),
+    (b'z', "źżžẑẓẕƶΖᴢŹŻŽℤ"),
+];
+
+fn lookalike(c: char) -> Option<u8> {
+    let code = c as u32;
+    if MATHS.contains(&code) {
+        return Some(b'a' + ((code - MATHS.start) % 26) as u8);
+    }
+    if let Some(first) = ALPHABETS.iter().find(|&&first| (first..first + 26).contains(&code)) {
+        return Some(b'a' + (code - first) as u8);
+    }
+    TABLE.binary_search_by_key(&code, |&(code, _)| code).ok().map(|at| TABLE[at].1)
+}
+
+/// [`LOOKALIKES`] by code.
+static TABLE: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| {
+    let mut table: Vec<(u32, u8)> = LOOKALIKES.iter().flat_map(|&(letter, all)| all.chars().map(move |c| (c as u32, letter))).collect();
+    table.sort_unstable();
+    table.dedup_by_key(|&mut (code, _)| code);
+    table
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        text.chars().map(fold).filter(|f| f.letter != 0).map(|f| f.letter as char).collect()
+    }
+
+    #[test]
+    fn alphabets_read_as_plain_letters() {
+        for text in
+            ["fuck", "FUCK", "ｆｕｃｋ", "𝐟𝐮𝐜𝐤", "𝕗𝕦𝕔𝕜", "𝓯𝓾𝓬𝓴", "ⓕⓤⓒⓚ", "🅵🆄🅲🅺", "🇫🇺🇨🇰", "ꜰᴜᴄᴋ", "fùčķ", "fu\u{200b}c\u{300}k", "ғцск"]
+        {
+            assert_eq!(read(text), "fuck", "{text}");
+        }
+        assert_eq!(read("5h1+"), "shit");
+        assert_eq!(read("日本"), "");
+    }
+
+    #[test]
+    fn the_repeated_alphabets_end_where_unicode_ends_them() {
+        assert_eq!(fold('ｚ').letter, b'z');
+        assert_eq!(fold('\u{ff5b}').kind, Kind::Separator);
+        assert_eq!(fold('𝚣').letter, b'z');
+    }
+}
