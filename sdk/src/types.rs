@@ -1,6 +1,6 @@
 //! What goes in and out of a policy: plain Rust types, the same natively and in WebAssembly, one for each record of `wit/policy.wit`.
 //!
-//! Areas are fractions of the frame (0..=1, origin top left), times are microseconds of the stream's clock, confidences, thresholds
+//! Areas are fractions of the frame (0..=1, origin top left), times are microseconds of the room's clock, confidences, thresholds
 //! and severities are 0..=1.
 
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ pub struct Verdict {
     pub threshold: f32,
 }
 
-/// The threshold in force for one label of one detector.
+/// The room's threshold for one label of one detector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelThreshold {
     pub detector: String,
@@ -133,7 +133,7 @@ pub struct LabelThreshold {
     pub threshold: f32,
 }
 
-/// A stretch of the stream's clock.
+/// A stretch of the room's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeSpan {
     pub start_us: u64,
@@ -164,7 +164,9 @@ impl Word {
     }
 }
 
-/// Words said, shown or typed. A later `revision` of the same `id` replaces the earlier one; after `is_final` none follows.
+/// Words said, shown or typed. A later `revision` of the same `id` replaces the earlier one and what was found in it; after
+/// `is_final` none follows. One without words has been taken back. What a source shows is spoken by its owner; whoever is replied to is
+/// among the addressees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Utterance {
     pub id: String,

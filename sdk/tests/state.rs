@@ -39,7 +39,7 @@ impl Cascade for Nth {
     fn screen(&mut self, state: &mut State, _: u64, _: &Source, _: &Thumbnail, detectors: &[String], _: &Hints) -> Vec<Screening> {
         state.seen += 1;
         log::debug(format_args!("frame {}", state.seen));
-        let due = state.seen % self.0.every.max(1) == 0;
+        let due = state.seen.is_multiple_of(self.0.every.max(1));
         detectors.iter().map(|name| if due { Screening::look(name, "due") } else { Screening::skip(name, "not due") }).collect()
     }
 

@@ -1,1 +1,100 @@
-fn main() {}
+//! `cargo xtask …`: set-up, demo, tests, benches. Each command does the set-up that it needs; what is there already is not done again.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod run;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use run::{Stages, cargo};
+
+/// Set-up, demo, tests and benches of Scrim.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch ONNX Runtime, the models and the sample clips into the user's cache
+    Fetch,
+    /// Build the plugins of this repository
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Make a clip, cover its faces while one cascade is swapped for the other, write a report
+    Demo,
+    /// Everything CI checks: set-up, format, lints, plugins, all tests
+    Test,
+    /// Measure; without a name, say which benches there are
+    Bench(Bench),
+    /// Run for as long as it takes to find leaks and drift
+    Soak(Bench),
+}
+
+#[derive(Subcommand)]
+enum Plugin {
+    /// Build every plugin into target/plugins
+    Build,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Which one
+    name: Option<String>,
+    /// Passed on to the bench
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Fetch => setup::fetch().map(drop),
+        Command::Plugin(Plugin::Build) => setup::plugins().map(drop),
+        Command::Demo => demo::run(),
+        Command::Test => test(),
+        Command::Bench(bench) => measure(&[], &bench),
+        Command::Soak(bench) => measure(&["soak"], &bench),
+    }
+}
+
+fn test() -> Result<()> {
+    let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let gpu = ["clippy", "--release", "-p", "scrim-host", "--features", "gpu", "--", "-D", "warnings"];
+    let mut stages = Stages::new(6);
+    stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
+    stages.run("set-up", || setup::fetch().map(drop))?;
+    stages.run("plugins", || setup::plugins().map(drop))?;
+    stages.run("lints", || cargo(&clippy))?;
+    stages.run("lints with the gpu feature", || cargo(&gpu))?;
+    stages.run("tests", || cargo(&["test", "--release", "--workspace"]))?;
+    stages.summary();
+    Ok(())
+}
+
+/// The figures of `scrim-bench` come from the same optimised build as everything else.
+fn measure(kind: &[&str], bench: &Bench) -> Result<()> {
+    setup::fetch()?;
+    setup::plugins()?;
+    let mut args = vec!["run", "--release", "-p", "scrim-tests", "--bin", "scrim-bench", "--"];
+    args.extend(kind);
+    args.extend(bench.name.as_deref());
+    args.extend(bench.args.iter().map(String::as_str));
+    cargo(&args)
+}

@@ -1,0 +1,38 @@
+//! What has to be there before anything runs: fetched files and built plugins.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use scrim_toolchain::assets;
+use scrim_toolchain::guest::Toolchain;
+
+use crate::run::{root, target};
+
+/// The plugins of this repository.
+const PLUGINS: [&str; 3] = ["skin-cascade", "profanity-context", "adaptive-threshold"];
+
+fn say(line: &str) {
+    eprintln!("   {line}");
+}
+
+/// Fetches models, libraries and clips; answers with their folder.
+pub fn fetch() -> Result<PathBuf> {
+    let folder = assets::fetch(&say)?;
+    say(&format!("fetched files are in {}", folder.display()));
+    Ok(folder)
+}
+
+/// Builds every plugin, each variant of it; answers with the components' files.
+pub fn plugins() -> Result<Vec<PathBuf>> {
+    let toolchain = Toolchain::find(&say)?;
+    say(&format!("guests are built by {}", toolchain.way()));
+    let mut files = Vec::new();
+    for plugin in PLUGINS {
+        for guest in toolchain.build(&root().join("plugins").join(plugin))? {
+            let file = guest.write(&target().join("plugins"))?;
+            say(&format!("{} ({} KiB)", file.display(), guest.bytes.len() / 1024));
+            files.push(file);
+        }
+    }
+    Ok(files)
+}
