@@ -1,8 +1,10 @@
 //! Scrim's host. See ARCHITECTURE.md for how a frame travels through these modules.
 
+pub mod censor;
 pub mod cli;
 pub mod config;
 pub mod geometry;
+pub mod host;
 pub mod infer;
 pub mod media;
 pub mod plugin;

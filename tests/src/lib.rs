@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod clip;
+pub mod coverage;
 pub mod parity;

@@ -136,6 +136,11 @@ impl Thresholds {
     pub fn base(&self, label: &str) -> f32 {
         self.labels.get(label).copied().unwrap_or(self.default)
     }
+
+    /// One base for every label, as an operator sets it.
+    pub fn set_base(&mut self, base: f32) {
+        (self.default, self.labels) = (base, BTreeMap::new());
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

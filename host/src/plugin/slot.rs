@@ -78,6 +78,10 @@ impl Prepared {
     pub fn plugin(&self) -> &PluginName {
         &self.spec.plugin.name
     }
+
+    pub fn slot(&self) -> Slot {
+        self.spec.plugin.slot
+    }
 }
 
 impl std::fmt::Debug for Prepared {

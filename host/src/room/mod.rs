@@ -1,6 +1,7 @@
 //! One room: its sources, its policies, the one task that changes them.
 
 pub mod channel;
+pub mod judges;
 pub mod live;
 pub mod mutant;
 pub mod offline;

@@ -88,9 +88,10 @@ impl Sampler {
         }
     }
 
-    /// The prototype's rule: above 30 % every frame, above 10 % every 2nd, above 2 % every 3rd, else every 5th.
+    /// The prototype's rule: above 30 % every frame, above 10 % every 2nd, above 2 % every 3rd, else every 5th; looks that were not
+    /// made yet count as empty.
     fn prototype_interval(&self) -> u32 {
-        let rate = self.found.iter().filter(|f| **f).count() as f32 / self.found.len().max(1) as f32;
+        let rate = self.found.iter().filter(|f| **f).count() as f32 / RATE_WINDOW as f32;
         match rate {
             r if r > 0.30 => 1,
             r if r > 0.10 => 2,

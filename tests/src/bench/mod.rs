@@ -1,6 +1,7 @@
 //! The benches behind `scrim-bench NAME`, one file each.
 
 pub mod cascade_quality;
+pub mod coverage;
 pub mod model;
 pub mod parity;
 pub mod words;

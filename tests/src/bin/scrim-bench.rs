@@ -3,15 +3,26 @@
 use anyhow::bail;
 use scrim_tests::bench;
 
+type Bench = fn(&[String]) -> anyhow::Result<()>;
+
+/// In the order of their names.
+const BENCHES: &[(&str, Bench)] = &[
+    ("cascade-quality", bench::cascade_quality::run),
+    ("coverage", bench::coverage::run),
+    ("model", bench::model::run),
+    ("parity", bench::parity::run),
+    ("words", bench::words::run),
+];
+
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
-    match name.as_str() {
-        "cascade-quality" => bench::cascade_quality::run(&arguments),
-        "model" => bench::model::run(&arguments),
-        "parity" => bench::parity::run(&arguments),
-        "words" => bench::words::run(&arguments),
-        _ => bail!("no bench is called \"{name}\"; there are cascade-quality, model, parity, words"),
+    match BENCHES.iter().find(|(known, _)| *known == name) {
+        Some((_, bench)) => bench(&arguments),
+        None => {
+            let known: Vec<&str> = BENCHES.iter().map(|(known, _)| *known).collect();
+            bail!("no bench is called \"{name}\"; there are {}", known.join(", "))
+        }
     }
 }

@@ -1,0 +1,256 @@
+//! `scrim censor`'s run: a file in, judged, covered, a file out; offline or at the clip's own pace.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::geometry::Rect;
+use crate::host::{Host, HostError};
+use crate::media::file::{FileError, FileSink, FileSource, Probe};
+use crate::media::frame::{Frame, Micros};
+use crate::plugin::prepare::Candidate;
+use crate::plugin::record::{RecordError, Recorder};
+use crate::plugin::types::{self, Slot, SourceKind};
+use crate::room::judges::{Judges, Note, Observer};
+use crate::room::live;
+use crate::room::offline::{self, RunError};
+use crate::room::source::{Answer, Counts, Cover, Published, Source};
+use crate::vision::cover::{Style, cover};
+
+/// Frames waiting to be written, at most; in real time more than these are written late, not lost.
+const WRITE_QUEUE: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CensorError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("frames went out of order: {0}")]
+    Frame(#[from] crate::room::source::PushError),
+    #[error("the writing thread ended early")]
+    Writer,
+}
+
+/// A policy to be put in force in the middle of the clip.
+pub struct Swap {
+    /// Frames captured after this are judged by the new generation.
+    pub at: Micros,
+    pub slot: Slot,
+    pub candidate: Candidate,
+    /// JSON.
+    pub config: String,
+}
+
+/// What is to be done.
+pub struct Job<'a> {
+    pub input: &'a Path,
+    pub output: &'a Path,
+    pub style: Style,
+    /// At the clip's own pace through the live path, with the room's delay; otherwise as fast as it goes, with look-ahead.
+    pub realtime: bool,
+    pub swaps: Vec<Swap>,
+    pub record: Option<(PathBuf, u64)>,
+}
+
+/// A published frame, before it is covered.
+pub struct Progress<'a> {
+    pub published: &'a Published,
+    pub counts: &'a Counts,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    pub counts: Counts,
+    pub frames_out: u64,
+    /// Mean share of the picture that was covered, 0..=1.
+    pub covered: f64,
+    pub late_answers: u64,
+    /// Bytes of the recording, if there was one.
+    pub recorded: Option<u64>,
+    #[serde(skip)]
+    pub took: Duration,
+    #[serde(skip)]
+    pub probe: Probe,
+}
+
+/// The areas that a cover hides.
+pub fn areas(cover: &Cover) -> &[Rect] {
+    match cover {
+        Cover::Masks(masks) => masks,
+        Cover::Full { .. } => std::slice::from_ref(&Rect::FULL),
+    }
+}
+
+/// Runs a job. `progress` hears of each frame as it leaves, `observer` of every look, decision and event, from any thread.
+///
+/// # Errors
+/// Reading, judging or writing failed; what was written until then is left in `job.output`.
+pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(Progress)) -> Result<Outcome, CensorError> {
+    let started = Instant::now();
+    let input = FileSource::open(job.input)?;
+    let probe = input.probe().clone();
+    let frame = Micros((1e6 / probe.rate.per_second().max(1.0)) as u64);
+    let mut settings = host.settings(frame)?;
+    if !job.realtime {
+        settings.delay = settings.delay.max(offline::LOOK_AHEAD);
+    }
+    let recorder = job.record.as_ref().map(|(path, bytes_max)| Recorder::create(path, *bytes_max)).transpose()?.map(Arc::new);
+    let source = types::Source { id: "file".into(), kind: SourceKind::Camera, owner: "file".into() };
+    let judges = host.judges(0, source, recorder.clone(), observer)?;
+    let (out, writer) = spawn_writer(FileSink::create(job.output, &probe, Some(job.input))?, job.style);
+    let mut covered = 0.0;
+    let mut publish = |source: &Source, published: Published| {
+        covered += f64::from(crate::vision::cover::covered_share(areas(&published.cover)));
+        progress(Progress { published: &published, counts: source.counts() });
+        judges.published(published.frame.at);
+        // A writer that ended early has an error to tell, which is asked for below.
+        let _ended = out.send(published);
+    };
+    let source = Source::new(Arc::new(settings));
+    let swaps = VecDeque::from(job.swaps);
+    let (source, read) = if job.realtime {
+        run_live(source, input, &judges, swaps, &mut publish)
+    } else {
+        run_offline(source, input, &judges, swaps, &mut publish)?
+    };
+    drop(out);
+    let frames_out = writer.join().map_err(|_| CensorError::Writer)??;
+    read?;
+    let recorded = recorder.map(|recorder| recorder.finish()).transpose()?;
+    let counts = source.counts().clone();
+    let covered = covered / counts.published.max(1) as f64;
+    Ok(Outcome { counts, frames_out, covered, late_answers: judges.late(), recorded, took: started.elapsed(), probe })
+}
+
+type Writer = std::thread::JoinHandle<Result<u64, FileError>>;
+
+/// Covers and encodes on a thread of its own, so that neither holds up the frame path.
+fn spawn_writer(mut sink: FileSink, style: Style) -> (std::sync::mpsc::SyncSender<Published>, Writer) {
+    let (send, receive) = std::sync::mpsc::sync_channel::<Published>(WRITE_QUEUE);
+    let writer = std::thread::spawn(move || {
+        for published in receive {
+            let mut frame = published.frame;
+            cover(&mut frame, areas(&published.cover), style);
+            sink.write(&frame)?;
+        }
+        let frames = sink.frames();
+        sink.finish()?;
+        Ok(frames)
+    });
+    (send, writer)
+}
+
+/// The source after the run, and what ended the reading early.
+pub type Ran = (Source, Result<(), FileError>);
+
+/// Runs frames through `source`, each as soon as the one before is done with. Frames read before a fault are still judged.
+///
+/// # Errors
+/// When numbers or times do not grow.
+pub fn run_offline(
+    mut source: Source,
+    input: impl Iterator<Item = Result<Frame, FileError>> + Send + 'static,
+    judges: &Judges,
+    mut swaps: VecDeque<Swap>,
+    publish: &mut impl FnMut(&Source, Published),
+) -> Result<Ran, CensorError> {
+    let mut before = Micros::ZERO;
+    // The frames read before a fault in the file are still judged and written.
+    let mut fault = None;
+    let frames = input.map_while(|frame| match frame {
+        Ok(frame) => Some(frame),
+        Err(error) => {
+            fault = Some(error);
+            None
+        }
+    });
+    let frames = frames.map(|frame| {
+        while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= frame.at) {
+            judges.swap_now(swap.candidate, swap.slot, &swap.config, before);
+        }
+        before = frame.at;
+        judges.captured(frame.at);
+        Ok::<Frame, std::convert::Infallible>(frame)
+    });
+    let ran = offline::run(
+        &mut source,
+        frames,
+        |request| Ok(judges.ask(request)),
+        |source, published| {
+            publish(source, published);
+            Ok(())
+        },
+    );
+    match ran {
+        Ok(()) => Ok((source, fault.map_or(Ok(()), Err))),
+        Err(RunError::Frame(error)) => Err(error.into()),
+        Err(RunError::Outside(never)) => match never {},
+    }
+}
+
+/// Runs frames through `source`, each when its time has come.
+pub fn run_live(
+    source: Source,
+    input: impl Iterator<Item = Result<Frame, FileError>> + Send + 'static,
+    judges: &Judges,
+    swaps: VecDeque<Swap>,
+    publish: &mut impl FnMut(&Source, Published),
+) -> Ran {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return (source, Err(FileError::Read { path: PathBuf::from("(timer)"), source: error })),
+    };
+    let (frame_in, frames) = tokio::sync::mpsc::channel(live::FRAMES_MAX);
+    let (answer_in, answers) = tokio::sync::mpsc::channel::<Answer>(live::ANSWERS_MAX);
+    let pacing = std::thread::spawn({
+        let judges = judges.clone();
+        move || pace(input, frame_in, &judges, swaps)
+    });
+    let dispatch = |request, now| {
+        let answers = answer_in.clone();
+        // The channel holds more than can be out; an answer that finds it full is as good as late.
+        judges.dispatch(request, now, move |answer| _ = answers.try_send(answer));
+    };
+    let source = runtime.block_on(live::run(source, live::Inputs { frames, answers }, dispatch, publish));
+    let read = pacing
+        .join()
+        .unwrap_or_else(|_| Err(FileError::Read { path: PathBuf::new(), source: std::io::Error::other("the reading thread panicked") }));
+    (source, read)
+}
+
+/// Gives each frame when its time has come, as a camera would.
+fn pace(
+    input: impl Iterator<Item = Result<Frame, FileError>> + Send + 'static,
+    to: tokio::sync::mpsc::Sender<Frame>,
+    judges: &Judges,
+    mut swaps: VecDeque<Swap>,
+) -> Result<(), FileError> {
+    let mut start: Option<(Instant, Micros)> = None;
+    for frame in input {
+        let frame = frame?;
+        let (since, first) = *start.get_or_insert_with(|| (Instant::now(), frame.at));
+        let due = since + Duration::from(frame.at.saturating_sub(first));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        judges.captured(frame.at);
+        while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= frame.at) {
+            judges.swap(swap.candidate, swap.slot, &swap.config);
+        }
+        if to.blocking_send(frame).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that are only counted by the caller's summary are dropped by this observer.
+pub fn silent() -> Observer {
+    Arc::new(|_: Note| {})
+}

@@ -1,0 +1,222 @@
+//! One host: everything that rooms share (models and their batchers, the plugin catalog and its executor), put together from a
+//! configuration. Parts are started in the order in which they are fields here, and ready when [`Host::open`] returns.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, DelayTooShort, Policy};
+use crate::infer::InferError;
+use crate::infer::batcher::{Batcher, BatcherConfig};
+use crate::infer::model::Weights;
+use crate::infer::onnx::{OnnxDetector, SessionOptions};
+use crate::infer::provider::{GpuOptions, ProviderReport};
+use crate::infer::registry::Registry;
+use crate::infer::runtime::Runtime;
+use crate::media::frame::Micros;
+use crate::plugin::catalog::{Catalog, CatalogError, PluginName};
+use crate::plugin::engine::{EngineConfig, EngineError, Engines};
+use crate::plugin::executor::{Executor, ExecutorConfig, ExecutorError};
+use crate::plugin::instance::Budgets;
+use crate::plugin::prepare::Candidate;
+use crate::plugin::record::Recorder;
+use crate::plugin::slot::SlotConfig;
+use crate::plugin::types::{self, Slot};
+use crate::room::judges::{Judges, Lookout, Observer};
+use crate::room::settings::Settings;
+
+/// How long the clock's look may wait for a cut that might follow: two frames at 30 frames/s.
+pub const PATIENCE: Micros = Micros::from_millis(70);
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    #[error("the models can't be found: {0}")]
+    Assets(#[from] scrim_toolchain::assets::AssetError),
+    #[error("detectors.{detector}: {source}")]
+    Detector { detector: String, source: InferError },
+    #[error("detectors.{detector}: no label of {model} matches {glob:?}; it has {}", labels.join(", "))]
+    NoSuchLabel { detector: String, model: String, glob: String, labels: Vec<String> },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error("no folder for the plugin catalog: set data_dir, XDG_DATA_HOME or HOME")]
+    NoDataDir,
+    #[error("policy.{slot}: {reason}")]
+    Policy { slot: Slot, reason: String },
+    #[error("room: {0}")]
+    Delay(#[from] DelayTooShort),
+}
+
+/// See the module.
+pub struct Host {
+    pub config: Config,
+    pub providers: BTreeMap<Arc<str>, ProviderReport>,
+    pub catalog: Arc<Catalog>,
+    lookouts: BTreeMap<Arc<str>, Lookout>,
+    executor: Executor,
+}
+
+impl Host {
+    /// Loads and warms up what `config` names.
+    ///
+    /// # Errors
+    /// The first part that can't be had, by its key in the configuration.
+    pub fn open(config: Config) -> Result<Self, HostError> {
+        let (lookouts, providers) = if config.detectors.is_empty() { Default::default() } else { lookouts(&config)? };
+        let catalog = open_catalog(&config)?;
+        let executor = Executor::start(&ExecutorConfig::default())?;
+        Ok(Self { config, providers, catalog, lookouts, executor })
+    }
+
+    /// The frame path's settings for frames `frame` apart.
+    ///
+    /// # Errors
+    /// When the delay is too short for the detectors.
+    pub fn settings(&self, frame: Micros) -> Result<Settings, HostError> {
+        let budget = |model: &str| {
+            let of = self.lookouts.values().find(|l| **l.batcher.name() == *model);
+            of.map_or(Micros::ZERO, |l| Micros(l.batcher.look_budget().as_micros() as u64))
+        };
+        Ok(self.config.settings(budget, frame, PATIENCE)?)
+    }
+
+    /// Rules of a slot.
+    pub fn slot_config(&self) -> SlotConfig {
+        let limits = &self.config.plugins;
+        SlotConfig {
+            budgets: budgets(&self.config),
+            faults_max: limits.faults_max.get() as usize,
+            fault_window: Micros::from_millis(u64::from(limits.fault_window_s.get()) * 1000),
+            ..SlotConfig::default()
+        }
+    }
+
+    /// The judges of a source, with the configured policies in their slots.
+    ///
+    /// # Errors
+    /// The policy that can't be installed, and why.
+    pub fn judges(
+        &self,
+        number: u64,
+        source: types::Source,
+        recorder: Option<Arc<Recorder>>,
+        observer: Observer,
+    ) -> Result<Judges, HostError> {
+        let judges = Judges::new(number, source, self.lookouts.clone(), &self.executor, &self.slot_config(), recorder, observer);
+        for (slot, policy) in [(Slot::Cascade, &self.config.policy.cascade), (Slot::Threshold, &self.config.policy.threshold)] {
+            let Some(policy) = policy else { continue };
+            let failed = |reason: String| HostError::Policy { slot, reason };
+            let (candidate, config) = self.candidate(policy).map_err(|error| failed(error.to_string()))?;
+            judges.install(slot, &candidate, &config).map_err(failed)?;
+        }
+        Ok(judges)
+    }
+
+    /// A configured policy as something that can be put into a slot, with its settings as JSON.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn candidate(&self, policy: &Policy) -> Result<(Candidate, String), CatalogError> {
+        let name: PluginName = policy.plugin.to_string().parse()?;
+        Ok((Candidate::Named(self.catalog.clone(), name), serde_json::Value::Object(policy.config.clone()).to_string()))
+    }
+}
+
+/// The catalog alone, for the commands that need nothing else.
+///
+/// # Errors
+/// When its folder can't be used or the engine not started.
+pub fn open_catalog(config: &Config) -> Result<Arc<Catalog>, HostError> {
+    let memory_max = (config.plugins.memory_mib.get() as usize) << 20;
+    let engines = Engines::start(&EngineConfig { memory_max, ..EngineConfig::default() })?;
+    let folder = config.data_dir().ok_or(HostError::NoDataDir)?.join("plugins");
+    Ok(Arc::new(Catalog::open(folder, engines, budgets(config))?))
+}
+
+/// CPU time of calls as configured.
+pub fn budgets(config: &Config) -> Budgets {
+    let call = Duration::from_millis(u64::from(config.plugins.cpu_ms.get()));
+    Budgets { cascade: call, threshold: call, ..Budgets::default() }
+}
+
+/// The models a configuration can name: the built-in ones and those declared in `models/` of its data folder.
+///
+/// # Errors
+/// Every fault of every declaration.
+pub fn registry(config: &Config) -> Result<Registry, HostError> {
+    let own = config.data_dir().map(|dir| dir.join("models")).filter(|dir| dir.is_dir());
+    Ok(Registry::load(own.as_deref())?)
+}
+
+/// The file that holds a model's weights.
+///
+/// # Errors
+/// When the asset is not one that set-up fetches.
+pub fn weights(weights: &Weights) -> Result<PathBuf, HostError> {
+    match weights {
+        Weights::Asset(name) => Ok(scrim_toolchain::assets::path(&format!("{name}.onnx"))?),
+        Weights::Path(path) => Ok(path.clone()),
+    }
+}
+
+/// Loads ONNX Runtime from where set-up puts it.
+///
+/// # Errors
+/// Where it was looked for.
+pub fn runtime() -> Result<&'static Runtime, HostError> {
+    let asset = scrim_toolchain::assets::path("libonnxruntime.so")?;
+    Ok(Runtime::load(&Runtime::locate(None, &[asset])?)?)
+}
+
+type Lookouts = (BTreeMap<Arc<str>, Lookout>, BTreeMap<Arc<str>, ProviderReport>);
+
+fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
+    let runtime = runtime()?;
+    let registry = registry(config)?;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let cache = config.data_dir().unwrap_or_else(|| Path::new(".").to_owned()).join("engines");
+    let (mut lookouts, mut providers) = (BTreeMap::new(), BTreeMap::new());
+    for (name, detector) in &config.detectors {
+        let failed = |source: InferError| HostError::Detector { detector: name.0.clone(), source };
+        let spec = registry.get(&detector.model).map_err(failed)?;
+        let file = weights(&spec.weights)?;
+        // A worker a core, a thread each: a look does not wait for another one's threads.
+        let threads = config.provider.threads.map_or(1, |threads| threads.get() as usize);
+        let options = SessionOptions { provider: config.provider.choice.0, threads, gpu: GpuOptions { device: 0, cache: cache.clone() } };
+        let (first, report) = OnnxDetector::open(runtime, spec.clone(), &file, &options).map_err(failed)?;
+        let workers = (cores / threads).max(1);
+        let batching = if first.provider().is_gpu() { BatcherConfig::gpu() } else { BatcherConfig::cpu(workers) };
+        drop(first);
+        let model = spec.clone();
+        let factory = Arc::new(move || {
+            let (detector, _) = OnnxDetector::open(runtime, model.clone(), &file, &options)?;
+            Ok(Box::new(detector) as Box<dyn crate::infer::Detector>)
+        });
+        let batcher = Arc::new(Batcher::start(batching, factory).map_err(failed)?);
+        for glob in &detector.cover {
+            let pattern = wildmatch::WildMatch::new(&glob.0);
+            if !batcher.labels().iter().any(|label| pattern.matches(label)) {
+                return Err(HostError::NoSuchLabel {
+                    detector: name.0.clone(),
+                    model: detector.model.clone(),
+                    glob: glob.0.clone(),
+                    labels: batcher.labels().iter().map(|label| label.to_string()).collect(),
+                });
+            }
+        }
+        let mut thresholds = spec.thresholds.clone();
+        if let Some(base) = detector.threshold {
+            thresholds.set_base(base);
+        }
+        let name: Arc<str> = name.0.as_str().into();
+        providers.insert(name.clone(), report);
+        lookouts.insert(name, Lookout { batcher, thresholds });
+    }
+    Ok((lookouts, providers))
+}
