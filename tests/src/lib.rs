@@ -3,4 +3,6 @@
 pub mod bench;
 pub mod clip;
 pub mod coverage;
+pub mod guest;
+pub mod memory;
 pub mod parity;

@@ -78,6 +78,8 @@ pub fn check(bytes: &[u8]) -> Result<Checked, CheckError> {
     let DecodedWasm::Component(resolve, world) = decoded else { return Err(CheckError::WitPackage) };
     let world = &resolve.worlds[world];
     let mut imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    // Types alone: nothing there can be called.
+    imports.retain(|name| name != bindings::TYPES);
     imports.sort();
     let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
     let slot = slot_of(&exports)?;
@@ -119,7 +121,7 @@ fn slot_of(exports: &[String]) -> Result<Slot, CheckError> {
 fn class_of(imports: &[String]) -> Result<ClassName, CheckError> {
     let mut class = ClassName::Sandbox;
     for import in imports {
-        if import == bindings::LOG || import == bindings::TYPES {
+        if import == bindings::LOG {
             continue;
         }
         let package = import.split('/').next().unwrap_or_default();

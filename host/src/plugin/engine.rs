@@ -104,16 +104,21 @@ impl Class {
 
     pub(super) fn count_one(&self) -> Counted {
         self.live.fetch_add(1, Ordering::Relaxed);
-        Counted(self.live.clone())
+        metrics::gauge!("scrim_plugin_instances", "class" => self.name.as_str()).increment(1.0);
+        Counted { live: self.live.clone(), class: self.name }
     }
 }
 
 /// Counts one instance for as long as it lives.
-pub(super) struct Counted(Arc<AtomicUsize>);
+pub(super) struct Counted {
+    live: Arc<AtomicUsize>,
+    class: ClassName,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("scrim_plugin_instances", "class" => self.class.as_str()).decrement(1.0);
     }
 }
 

@@ -441,6 +441,10 @@ impl SlotHandle {
             drop(mailbox);
             self.cell.refused.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("scrim_plugin_refused_calls_total", "slot" => self.cell.slot.as_str()).increment(1);
+            if let Some(recorder) = &self.cell.recorder {
+                let fault = Fault::Host("too many calls were waiting".into());
+                recorder.record(&Entry::NotMade { slot: self.cell.slot, call: call.id, at: call.at, fault });
+            }
             return Err(Refused::Full(self.cell.config.mailbox_max));
         }
         mailbox.calls += 1;

@@ -164,7 +164,6 @@ fn fault_of(error: &wasmtime::Error, state: &HostState) -> Fault {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => Fault::OutOfTime,
-        Some(Trap::OutOfFuel) => Fault::BadAnswer(format!("more than {LIFTED_BYTES_MAX} bytes at once")),
         Some(trap) => Fault::Trap(trap.to_string()),
         None => Fault::Trap(short(format!("{error:#}"))),
     }

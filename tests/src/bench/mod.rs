@@ -4,4 +4,5 @@ pub mod cascade_quality;
 pub mod coverage;
 pub mod model;
 pub mod parity;
+pub mod policy;
 pub mod words;

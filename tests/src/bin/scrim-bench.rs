@@ -7,10 +7,13 @@ type Bench = fn(&[String]) -> anyhow::Result<()>;
 
 /// In the order of their names.
 const BENCHES: &[(&str, Bench)] = &[
+    ("cascade", bench::policy::cascade),
     ("cascade-quality", bench::cascade_quality::run),
     ("coverage", bench::coverage::run),
     ("model", bench::model::run),
     ("parity", bench::parity::run),
+    ("rooms", bench::policy::rooms),
+    ("swap", bench::policy::swap),
     ("words", bench::words::run),
 ];
 
