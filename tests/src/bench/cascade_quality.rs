@@ -5,12 +5,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
 use scrim_host::infer::Detector;
+use scrim_host::media::ffmpeg;
 use scrim_host::media::file::FileSource;
 use scrim_host::media::frame::Frame;
 use scrim_host::vision::change::{Change, Signature};
+use scrim_host::vision::detection::Detection;
 use scrim_host::vision::thumbnail;
 use scrim_sdk::testing::Harness;
 use scrim_sdk::{Hints, Rect, Screening, Source, SourceKind, Thumbnail};
@@ -20,7 +23,7 @@ use skin_cascade::v2::Regions;
 use crate::bench::model::open;
 
 /// Name, and ffmpeg's filter.
-const VARIANTS: [(&str, &str); 8] = [
+pub const VARIANTS: [(&str, &str); 8] = [
     ("original", "null"),
     ("grey", "hue=s=0"),
     ("darker", "eq=brightness=-0.25"),
@@ -35,7 +38,7 @@ const FACE_SCORE: f32 = 0.4;
 const LOOK_US: u64 = 100_000;
 
 /// One frame as the cascade and the reference see it.
-struct Seen {
+pub struct Seen {
     at_us: u64,
     thumbnail: Thumbnail,
     cut: bool,
@@ -45,9 +48,11 @@ struct Seen {
 
 /// What one policy did on a clip.
 #[derive(Default)]
-struct Tally {
-    asked: usize,
-    missed: usize,
+pub struct Tally {
+    /// Frames that it asked a look for.
+    pub asked: usize,
+    /// Face frames that it did not.
+    pub missed: usize,
 }
 
 /// # Errors
@@ -68,29 +73,45 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     clips.sort();
     ensure!(!clips.is_empty(), "no clip in {directory}");
     let mut detector = open("nudenet-320n", 1, |_| ())?;
-    let scratch = std::env::temp_dir().join(format!("cascade-quality-{}.y4m", std::process::id()));
     println!("| clip | variant | frames | face frames | 1.0 missed | 1.0 skips | 2.0 blind missed | skips | 2.0 host missed | skips |");
     println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     for clip in &clips {
         for (variant, filter) in VARIANTS {
-            let made = Command::new(scrim_host::media::ffmpeg::find()?)
-                .args(["-v", "error", "-y", "-i"])
-                .arg(clip)
-                .args(["-an", "-vf", filter, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe"])
-                .arg(&scratch)
-                .status()
-                .context("ffmpeg cannot be started")?;
-            ensure!(made.success(), "ffmpeg failed on {}", clip.display());
-            let frames = seen(&scratch, &mut detector);
-            std::fs::remove_file(&scratch)?;
+            let frames = seen(clip, filter, |frame| Ok(faces(&detector.detect(&[frame])?.pop().unwrap_or_default())))?;
             let name = clip.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            row(&name, variant, &frames?);
+            row(&name, variant, &frames);
         }
     }
     Ok(())
 }
 
-fn seen(file: &Path, detector: &mut impl Detector) -> anyhow::Result<Vec<Seen>> {
+fn faces(found: &[Detection]) -> Vec<Rect> {
+    let faces = found.iter().filter(|d| d.label.starts_with("FACE") && d.confidence >= FACE_SCORE).filter_map(|d| d.area);
+    faces.map(|a| Rect { x: a.x, y: a.y, width: a.width, height: a.height }).collect()
+}
+
+/// Every frame of a clip behind an ffmpeg filter, with the faces that `look` finds in it.
+///
+/// # Errors
+/// When ffmpeg is missing or refuses the clip, and `look`'s.
+pub fn seen(clip: &Path, filter: &str, mut look: impl FnMut(&Frame) -> anyhow::Result<Vec<Rect>>) -> anyhow::Result<Vec<Seen>> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let scratch = std::env::temp_dir().join(format!("cascade-quality-{}-{number}.y4m", std::process::id()));
+    let made = Command::new(ffmpeg::find()?)
+        .args(["-v", "error", "-y", "-i"])
+        .arg(clip)
+        .args(["-an", "-vf", filter, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe"])
+        .arg(&scratch)
+        .status()
+        .context("ffmpeg cannot be started")?;
+    ensure!(made.success(), "ffmpeg failed on {}", clip.display());
+    let frames = read(&scratch, &mut look);
+    std::fs::remove_file(&scratch)?;
+    frames
+}
+
+fn read(file: &Path, look: &mut impl FnMut(&Frame) -> anyhow::Result<Vec<Rect>>) -> anyhow::Result<Vec<Seen>> {
     let mut frames: Vec<Seen> = Vec::new();
     let mut change = Change::default();
     for frame in FileSource::open(file)? {
@@ -102,13 +123,10 @@ fn seen(file: &Path, detector: &mut impl Detector) -> anyhow::Result<Vec<Seen>> 
             change = next;
             cut
         });
-        let found = detector.detect(&[&frame])?.pop().unwrap_or_default();
-        let faces = found.iter().filter(|d| d.label.starts_with("FACE") && d.confidence >= FACE_SCORE).filter_map(|d| d.area);
-        let faces = faces.map(|a| Rect { x: a.x, y: a.y, width: a.width, height: a.height }).collect();
         let small = thumbnail::Thumbnail::of(&frame);
         let [y, cb, cr] = small.planes().map(<[u8]>::to_vec);
         let thumbnail = Thumbnail { width: small.width(), height: small.height(), y, cb, cr };
-        frames.push(Seen { at_us: frame.at.0, thumbnail, cut, signature, faces });
+        frames.push(Seen { at_us: frame.at.0, thumbnail, cut, signature, faces: look(&frame)? });
     }
     Ok(frames)
 }
@@ -142,6 +160,13 @@ fn tally(frames: &[Seen], faces: &[bool], trails: bool, mut screen: impl FnMut(&
     tally
 }
 
+/// What 2.0.0 does; `trails`: whether the host follows what its looks find.
+pub fn regions(frames: &[Seen], faces: &[bool], trails: bool) -> Tally {
+    let mut policy = Harness::<Regions>::new("{}");
+    let source = Source { id: "camera".into(), kind: SourceKind::Camera, owner: "someone".into() };
+    tally(frames, faces, trails, |f, hints| policy.screen(f.at_us, &source, &f.thumbnail, &["nudity".to_owned()], hints))
+}
+
 fn row(name: &str, variant: &str, frames: &[Seen]) {
     let source = Source { id: name.into(), kind: SourceKind::Camera, owner: "someone".into() };
     let detectors = ["nudity".to_owned()];
@@ -151,8 +176,7 @@ fn row(name: &str, variant: &str, frames: &[Seen]) {
     let first = tally(frames, &faces, true, |f, hints| classic.screen(f.at_us, &source, &f.thumbnail, &detectors, hints));
     cells.push(first);
     for trails in [false, true] {
-        let mut regions = Harness::<Regions>::new("{}");
-        cells.push(tally(frames, &faces, trails, |f, hints| regions.screen(f.at_us, &source, &f.thumbnail, &detectors, hints)));
+        cells.push(regions(frames, &faces, trails));
     }
     let skips = |t: &Tally| 100.0 - 100.0 * t.asked as f32 / frames.len().max(1) as f32;
     let cells: Vec<String> = cells.iter().map(|t| format!("{} | {:.1} %", t.missed, skips(t))).collect();

@@ -38,8 +38,9 @@ pub struct Memory {
     followed_us: Option<u64>,
     /// Log-odds of the best head, faded since.
     head: f32,
-    /// Which half of the sizes was searched last.
+    /// Which third of the sizes was searched last, and the best log-odds that each third had at its last turn.
     turn: u8,
+    turns: [f32; TURNS.len()],
     /// Looks in a row after which the host followed nothing.
     empty: u32,
     skin: Option<(f32, f32, f32)>,
@@ -89,13 +90,13 @@ impl State {
 }
 
 impl Memory {
-    /// The sizes to search in this frame: all of them where the scene is new, else one half and then the other.
+    /// The sizes to search in this frame: all of them where the scene is new, else a third of them in turn.
     pub fn turn(&mut self, cut: bool) -> &'static [usize] {
         if cut || self.scene_us.is_none() {
             return ALL;
         }
-        self.turn ^= 1;
-        TURNS[usize::from(self.turn & 1)]
+        self.turn = (self.turn + 1) % TURNS.len() as u8;
+        TURNS[usize::from(self.turn)]
     }
 
     /// Whether detectors of people look, and why.
@@ -104,8 +105,9 @@ impl Memory {
         self.seen_us = at_us;
         if hints.scene_cut || self.scene_us.is_none() {
             let (looked_at, read) = (std::mem::take(&mut self.looked_at), std::mem::take(&mut self.read));
-            *self =
-                Self { seen_us: at_us, scene_us: Some(at_us), turn: self.turn, read_us: self.read_us, looked_at, read, ..Self::default() };
+            *self = Self { seen_us: at_us, scene_us: Some(at_us), turn: self.turn, read_us: self.read_us, ..Self::default() };
+            self.turns = [f32::MIN; TURNS.len()];
+            (self.looked_at, self.read) = (looked_at, read);
         }
         if !hints.trails.is_empty() {
             self.followed_us = Some(at_us);
@@ -114,10 +116,12 @@ impl Memory {
         let in_doubt = self.empty >= config.empty_looks;
         let (bar, fade) = if in_doubt { (config.head_in_doubt, FADE_IN_DOUBT) } else { (config.head, FADE) };
         let faded = self.head - fade * seconds(passed);
-        let now = measured.head.map_or(f32::MIN, |h| h.score);
+        self.turns[usize::from(self.turn) % TURNS.len()] = measured.head.map_or(f32::MIN, |h| h.score);
+        // A head of another size was there at that size's turn; it is taken to be there until the next.
+        let now = self.turns.iter().copied().fold(f32::MIN, f32::max);
         self.head = faded.max(now).min(HEAD_MOST);
 
-        let answer = self.why(config, at_us, measured, hints, bar, now);
+        let answer = self.why(config, at_us, measured, hints, bar);
         if answer.is_some() {
             self.asked_us = Some(at_us);
             self.empty = if hints.trails.is_empty() { self.empty.saturating_add(1) } else { 0 };
@@ -129,7 +133,7 @@ impl Memory {
         }
     }
 
-    fn why(&self, config: &Config, at_us: u64, measured: &Measured, hints: &Hints, bar: f32, now: f32) -> Option<String> {
+    fn why(&self, config: &Config, at_us: u64, measured: &Measured, hints: &Hints, bar: f32) -> Option<String> {
         let since = |then: Option<u64>| then.map(|then| at_us.saturating_sub(then));
         let within = |span: Option<u64>, ms: u32| span.is_some_and(|us| us < u64::from(ms) * 1000);
         if !hints.trails.is_empty() {
@@ -140,9 +144,9 @@ impl Memory {
             return Some(format!("followed by the host {:.1} s ago", seconds(followed.unwrap_or(0))));
         }
         if let Some(head) = measured.head
-            && now >= bar
+            && head.score >= bar
         {
-            return Some(format!("head-like shape at {}, score {now:.1}", place(head.center)));
+            return Some(format!("head-like shape at {}, score {:.1}", place(head.center), head.score));
         }
         if self.head >= bar {
             return Some(format!("head-like shape a moment ago, score faded to {:.1}", self.head));

@@ -19,9 +19,8 @@ pub const HIDDEN: usize = 8;
 pub const SHRINK: [f32; LEVELS] = [2.0, 3.0, 4.0, 6.0, 8.0];
 pub const LEVELS: usize = 5;
 pub const ALL: &[usize] = &[0, 1, 2, 3, 4];
-/// Two halves of the work, about equal, for every other frame each: a head stays for longer than a frame, and every size is searched in
-/// one half or the other.
-pub const TURNS: [&[usize]; 2] = [&[0, 4], &[1, 2, 3]];
+/// Thirds of the work, about equal, for one frame in three each: a head stays for longer, and every size has its turn.
+pub const TURNS: [&[usize]; 3] = [&[0], &[1, 4], &[2, 3]];
 /// Windows that the template passes on to the network.
 pub const PASSED_ON: usize = 24;
 /// Where the face's centre is expected in a window, in pixels of its level.

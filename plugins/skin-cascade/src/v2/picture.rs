@@ -194,24 +194,29 @@ fn sum_of_four(lanes: &[u16; CELL]) -> u16 {
 /// column stay zero. In 8-bit lanes up to the sums, which are at most 4 * 255.
 #[inline(never)]
 fn gradients(rows: [&[u8]; CELL + 2], across: &mut [u16], down: &mut [u16], rising: &mut [u16], falling: &mut [u16]) {
-    // Equal lengths in sight of the loop, or each access is checked and nothing vectorises.
-    let inner = across.len().saturating_sub(2);
-    let middle = rows.map(|row| &row[1.min(row.len())..][..inner]);
-    let left: [&[u8]; CELL] = std::array::from_fn(|i| &rows[i + 1][..inner]);
-    let right: [&[u8]; CELL] = std::array::from_fn(|i| &rows[i + 1][2.min(rows[i + 1].len())..][..inner]);
+    let width = across.len();
+    if width < 3 {
+        return;
+    }
+    // Equal lengths in sight of the loop, or each access is checked and nothing vectorises; one pointer a row, or they spill.
+    let inner = width - 2;
+    let rows = rows.map(|row| &row[..inner + 2]);
     let (across, down) = (&mut across[1..][..inner], &mut down[1..][..inner]);
     let (rising, falling) = (&mut rising[1..][..inner], &mut falling[1..][..inner]);
     for x in 0..inner {
         let mut sums = [0u16; CHANNELS];
         for i in 0..CELL {
-            let (l, r, a, b) = (left[i][x], right[i][x], middle[i][x], middle[i + 2][x]);
-            let (dx, dy) = (l.abs_diff(r), a.abs_diff(b));
-            let diagonal = dx.min(dy);
-            let rises = if (r < l) == (b < a) { 0 } else { diagonal };
-            sums[0] += u16::from(dx - diagonal);
-            sums[1] += u16::from(dy - diagonal);
+            let (l, r, a, b) = (rows[i + 1][x], rows[i + 1][x + 2], rows[i][x + 1], rows[i + 2][x + 1]);
+            // Of each pair one is zero: saturating differences stand for sign and size at once, without a comparison.
+            let (leftward, rightward) = (l.saturating_sub(r), r.saturating_sub(l));
+            let (upward, downward) = (a.saturating_sub(b), b.saturating_sub(a));
+            let falls = leftward.min(upward) | rightward.min(downward);
+            let rises = leftward.min(downward) | rightward.min(upward);
+            let diagonal = falls | rises;
+            sums[0] += u16::from((leftward | rightward) - diagonal);
+            sums[1] += u16::from((upward | downward) - diagonal);
             sums[2] += u16::from(rises);
-            sums[3] += u16::from(diagonal - rises);
+            sums[3] += u16::from(falls);
         }
         across[x] = sums[0];
         down[x] = sums[1];
