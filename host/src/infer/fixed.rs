@@ -16,6 +16,8 @@ pub(super) struct FixedBuffers {
 
 struct Buffers {
     shape: [usize; 4],
+    /// Its name.
+    output: String,
     host: Tensor<f32>,
     device: Tensor<f32>,
     binding: IoBinding,
@@ -49,7 +51,7 @@ impl FixedBuffers {
     }
 
     fn bind(&self, session: &Session, shape: [usize; 4], output: &[usize]) -> ort::Result<Buffers> {
-        let memory = MemoryInfo::new(self.device, self.device_id, AllocatorType::Device, MemoryType::Default)?;
+        let memory = MemoryInfo::new(self.device.clone(), self.device_id, AllocatorType::Device, MemoryType::Default)?;
         let allocator = Allocator::new(session, memory)?;
         let host = Tensor::<f32>::new(&Allocator::default(), shape)?;
         let device = Tensor::<f32>::new(&allocator, shape)?;
@@ -60,7 +62,7 @@ impl FixedBuffers {
         let mut options = RunOptions::new()?;
         // One captured graph for each shape.
         options.set("gpu_graph_id", (self.shapes.len() + 1).to_string())?;
-        Ok(Buffers { shape, host, device, binding, options })
+        Ok(Buffers { shape, output: session.outputs()[0].name().to_owned(), host, device, binding, options })
     }
 }
 
@@ -81,8 +83,9 @@ impl Buffers {
     fn run(&mut self, session: &mut Session, input: &[f32]) -> ort::Result<(Vec<usize>, Vec<f32>)> {
         self.host.extract_tensor_mut().1.copy_from_slice(input);
         self.host.copy_into(&mut self.device)?;
-        let outputs = session.run_binding_with_options(&self.binding, &self.options)?;
-        let answer = outputs[0].downcast_ref::<TensorValueType<f32>>()?.to(AllocationDevice::CPU, 0)?;
+        let mut outputs = session.run_binding_with_options(&self.binding, &self.options)?;
+        let answer = outputs.remove(&self.output).ok_or_else(|| ort::Error::new("the bound output is not among the answers"))?;
+        let answer = answer.downcast::<TensorValueType<f32>>()?.to(AllocationDevice::CPU, 0)?;
         let (shape, values) = answer.extract_tensor();
         Ok((plain(shape), values.to_vec()))
     }

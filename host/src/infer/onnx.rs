@@ -80,7 +80,13 @@ impl OnnxDetector {
         }
     }
 
-    fn open_on(runtime: &Runtime, spec: &Arc<ModelSpec>, file: &Path, options: &SessionOptions, provider: Provider) -> Result<Self, OpenError> {
+    fn open_on(
+        runtime: &Runtime,
+        spec: &Arc<ModelSpec>,
+        file: &Path,
+        options: &SessionOptions,
+        provider: Provider,
+    ) -> Result<Self, OpenError> {
         // What an accelerator answers is held against the CPU, which also knows the input's name and the output's shapes before it does.
         let mut reference = match provider {
             Provider::Cpu => None,
@@ -224,7 +230,9 @@ impl OnnxDetector {
                 return Err("its output holds values that are no numbers".to_owned());
             }
             match shape.split_first() {
-                Some((&answered, rest)) if answered == batch => read(rest, &values[..values.len() / batch * frames.len()], &self.placements),
+                Some((&answered, rest)) if answered == batch => {
+                    read(rest, &values[..values.len() / batch * frames.len()], &self.placements)
+                }
                 _ => Err(format!("its output has the shape {shape:?} for a batch of {batch}")),
             }
         };
