@@ -8,6 +8,7 @@ pub mod batcher;
 pub mod classifier;
 pub mod detector;
 pub mod error;
+mod fixed;
 pub mod meter;
 pub mod model;
 pub mod onnx;

@@ -11,9 +11,10 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
+use super::fixed::FixedBuffers;
 use super::model::{Decode, Fit, Labels, Layout, ModelSpec};
 use super::preprocess::{Placement, Preprocessor};
-use super::provider::{self, GPU_BATCH_MAX, GpuOptions, Profile, Provider, ProviderChoice, ProviderReport};
+use super::provider::{self, GPU_BATCH_MAX, GPU_BATCHES, GpuOptions, Profile, Provider, ProviderChoice, ProviderReport};
 use super::runtime::Runtime;
 use super::{Detector, InferError, classifier, yolo};
 use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
@@ -42,6 +43,7 @@ pub struct OnnxDetector {
     session: Session,
     preprocessor: Preprocessor,
     provider: Provider,
+    fixed: Option<FixedBuffers>,
     /// The input tensor, reused.
     tensor: Vec<f32>,
     placements: Vec<Placement>,
@@ -85,38 +87,95 @@ impl OnnxDetector {
         options: &SessionOptions,
         provider: Provider,
     ) -> Result<Self, OpenError> {
+        // What an accelerator answers is held against the CPU, which also knows the input's name and the output's shapes before it does.
+        let mut reference = match provider {
+            Provider::Cpu => None,
+            _ => Some(Self::open_session(runtime, spec, file, options, Provider::Cpu, None)?),
+        };
+        let profile = reference.as_ref().map(|reference| profile(spec, reference.session.inputs()[0].name()));
+        let mut detector = Self::open_session(runtime, spec, file, options, provider, profile.as_ref())?;
+        detector.warm_up(reference.as_mut()).map_err(|error| match provider {
+            Provider::Cpu => OpenError::Model(error),
+            _ => OpenError::Provider(error.to_string()),
+        })?;
+        Ok(detector)
+    }
+
+    fn open_session(
+        runtime: &Runtime,
+        spec: &Arc<ModelSpec>,
+        file: &Path,
+        options: &SessionOptions,
+        provider: Provider,
+        profile: Option<&Profile>,
+    ) -> Result<Self, OpenError> {
         let model = |reason: String| OpenError::Model(InferError::Model { model: spec.name.to_string(), reason });
-        let profile = profile(spec);
         let builder = Session::builder(runtime.environment())
             .and_then(|builder| builder.with_intra_threads(options.threads).map_err(Into::into))
             .map_err(|error| model(error.to_string()))?;
-        let mut builder = provider::register(builder, provider, &options.gpu, profile.as_ref()).map_err(OpenError::Provider)?;
-        let session = builder.commit_from_file(file).map_err(|error| model(error.to_string()))?;
+        let mut builder = provider::register(builder, provider, &options.gpu, profile).map_err(OpenError::Provider)?;
+        let session = builder.commit_from_file(file).map_err(|error| match provider {
+            Provider::Cpu => model(error.to_string()),
+            _ => OpenError::Provider(error.to_string()),
+        })?;
         if session.inputs().len() != 1 {
             return Err(model(format!("has {} inputs; a detector takes one", session.inputs().len())));
         }
         let labels = labels(spec, &session).map_err(model)?;
-        let mut detector = Self {
+        Ok(Self {
             spec: spec.clone(),
             labels: labels.into(),
             session,
             preprocessor: Preprocessor::new(spec.input.clone()),
             provider,
+            // For its CUDA graphs.
+            fixed: (provider == Provider::TensorRt).then(|| FixedBuffers::new(Some(options.gpu.device))),
             tensor: Vec::new(),
             placements: Vec::new(),
-        };
-        detector.warm_up().map_err(OpenError::Model)?;
-        Ok(detector)
+        })
     }
 
-    /// Runs every usual shape once: the first run of a shape plans its memory, and an output that is not as declared shows here.
-    fn warm_up(&mut self) -> Result<(), InferError> {
+    /// Runs every usual shape once: the first run of a shape plans its memory, and an output that is not as declared shows here. An
+    /// accelerator's answers are held against the reference's.
+    fn warm_up(&mut self, mut reference: Option<&mut Self>) -> Result<(), InferError> {
         for (width, height) in [(320, 180), (180, 320), (320, 240), (240, 320), (320, 320)] {
-            let black = vec![0; i420_len(width, height)];
-            let frame = Frame::new(FrameSeq(0), Micros::ZERO, width, height, Range::Full, Matrix::Bt601, black);
-            self.detect(&[&frame])?;
+            let pictures = [pattern(width, height, 1), pattern(width, height, 2)];
+            self.detect(&[&pictures[0]])?;
+            if let Some(reference) = reference.as_deref_mut() {
+                self.hold_against(reference, &pictures)?;
+            }
         }
         Ok(())
+    }
+
+    /// Each batch size twice over: what is replayed from the first must show the second picture, not the first again.
+    fn hold_against(&mut self, reference: &mut Self, pictures: &[Frame; 2]) -> Result<(), InferError> {
+        let expected = [reference.raw(&[&pictures[0]])?, reference.raw(&[&pictures[1]])?];
+        let batches: &[usize] = if self.provider.is_gpu() { &GPU_BATCHES } else { &[1] };
+        for &batch in batches {
+            // A captured graph is replayed from the third run at the latest.
+            for turn in [0, 1, 0, 1] {
+                let answers = self.raw(&vec![&pictures[turn]; batch])?;
+                for answer in answers.chunks_exact(expected[turn].len()) {
+                    if !told_apart(answer, &expected[turn], &expected[1 - turn]) {
+                        let reason = format!("on {} its answers are not the CPU's, so it is not trusted", self.provider);
+                        return Err(InferError::Model { model: self.spec.name.to_string(), reason });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The network's output for frames of one size.
+    fn raw(&mut self, frames: &[&Frame]) -> Result<Vec<f32>, InferError> {
+        self.run_with(frames, |_, values, _| Ok(values.to_vec()))
+    }
+
+    /// Runs from buffers at fixed addresses in main memory, as TensorRT does in the GPU's. The same answers come of it, a little later.
+    pub fn with_fixed_buffers(mut self) -> Self {
+        self.fixed = Some(FixedBuffers::new(None));
+        self
     }
 
     pub fn provider(&self) -> Provider {
@@ -132,12 +191,30 @@ impl OnnxDetector {
         self.preprocessor.input_size(width, height)
     }
 
-    /// Frames whose inputs have one size, at most as many as the provider takes at once.
     fn run(&mut self, frames: &[&Frame]) -> Result<Vec<Vec<Detection>>, InferError> {
-        let Some(first) = frames.first() else { return Ok(Vec::new()) };
-        let (width, height) = self.preprocessor.input_size(first.width, first.height);
+        let (spec, labels) = (self.spec.clone(), self.labels.clone());
+        let reader = Reader { spec: &spec, labels: &labels };
+        self.run_with(frames, |shape, values, placements| {
+            let each = (values.len() / placements.len()).max(1);
+            values.chunks_exact(each).zip(placements).map(|(values, placement)| reader.read(shape, values, placement)).collect()
+        })
+    }
+
+    /// Frames whose inputs have one size, at least one and at most as many as the provider takes at once. `read` gets the output's shape
+    /// without the batch axis, its values for these frames, and where each frame lay in its input.
+    fn run_with<R>(
+        &mut self,
+        frames: &[&Frame],
+        read: impl FnOnce(&[usize], &[f32], &[Placement]) -> Result<R, String>,
+    ) -> Result<R, InferError> {
+        let (width, height) = self.preprocessor.input_size(frames[0].width, frames[0].height);
         let picture = 3 * width * height;
-        let batch = frames.len();
+        // Few batch sizes mean few shapes, each of which an accelerator prepares for once.
+        let batch = match self.provider.is_gpu() {
+            true => GPU_BATCHES.into_iter().find(|size| *size >= frames.len()).unwrap_or(frames.len()),
+            false => frames.len(),
+        };
+        self.tensor.clear();
         self.tensor.resize(batch * picture, 0.0);
         self.placements.clear();
         for (frame, out) in frames.iter().zip(self.tensor.chunks_exact_mut(picture)) {
@@ -147,25 +224,58 @@ impl OnnxDetector {
             Layout::Nchw => [batch, 3, height, width],
             Layout::Nhwc => [batch, height, width, 3],
         };
-        let failed = |reason: String| InferError::Run { model: self.spec.name.to_string(), frames: batch, reason };
-        let input = TensorRef::from_array_view((shape, &self.tensor[..])).map_err(|error| failed(error.to_string()))?;
-        let outputs = self.session.run(ort::inputs![input]).map_err(|error| failed(error.to_string()))?;
-        let (shape, values) = outputs[0].try_extract_tensor::<f32>().map_err(|error| failed(error.to_string()))?;
-        // A network that overflowed has not looked: silence would pass for a clear frame.
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(failed("its output holds values that are no numbers".to_owned()));
-        }
-        let shape: Vec<usize> = shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
-        let reader = Reader { spec: &self.spec, labels: &self.labels };
-        match shape.split_first() {
-            Some((&answered, rest)) if answered == batch => {
-                let each = values.len() / batch;
-                let pictures = values.chunks_exact(each.max(1)).zip(&self.placements);
-                pictures.map(|(values, placement)| reader.read(rest, values, placement).map_err(&failed)).collect()
+        let used = |shape: &[usize], values: &[f32]| {
+            // A network that overflowed has not looked: silence would pass for a clear frame.
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err("its output holds values that are no numbers".to_owned());
             }
-            _ => Err(failed(format!("its output has the shape {shape:?} for a batch of {batch}"))),
-        }
+            match shape.split_first() {
+                Some((&answered, rest)) if answered == batch => {
+                    read(rest, &values[..values.len() / batch * frames.len()], &self.placements)
+                }
+                _ => Err(format!("its output has the shape {shape:?} for a batch of {batch}")),
+            }
+        };
+        let answer = match &mut self.fixed {
+            Some(fixed) => fixed.run(&mut self.session, shape, &self.tensor).and_then(|(shape, values)| used(&shape, &values)),
+            None => run_plain(&mut self.session, shape, &self.tensor, used),
+        };
+        answer.map_err(|reason| InferError::Run { model: self.spec.name.to_string(), frames: frames.len(), reason })
     }
+}
+
+/// One run from a tensor anywhere in memory.
+fn run_plain<R>(
+    session: &mut Session,
+    shape: [usize; 4],
+    tensor: &[f32],
+    read: impl FnOnce(&[usize], &[f32]) -> Result<R, String>,
+) -> Result<R, String> {
+    let input = TensorRef::from_array_view((shape, tensor)).map_err(|error| error.to_string())?;
+    let outputs = session.run(ort::inputs![input]).map_err(|error| error.to_string())?;
+    let (shape, values) = outputs[0].try_extract_tensor::<f32>().map_err(|error| error.to_string())?;
+    let shape: Vec<usize> = shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
+    read(&shape, values)
+}
+
+/// Whether an answer clearly belongs to one picture and not to another: half as far from the one as from the other, at most. Accelerators
+/// round differently (FP16), so equality is not asked for.
+fn told_apart(answer: &[f32], right: &[f32], wrong: &[f32]) -> bool {
+    let distance = |other: &[f32]| answer.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+    // Squares: a quarter of the square is half the distance. Also refuses what is not a number.
+    distance(right) * 4.0 <= distance(wrong)
+}
+
+/// A picture full of structure, another for each seed.
+fn pattern(width: usize, height: usize, seed: u32) -> Frame {
+    let mut state = seed;
+    let mut data = vec![0; i420_len(width, height)];
+    for block in data.chunks_mut(16) {
+        // Numerical Recipes' generator; any would do.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        block.fill((state >> 24) as u8);
+    }
+    Frame::new(FrameSeq(0), Micros::ZERO, width, height, Range::Full, Matrix::Bt601, data)
 }
 
 impl Detector for OnnxDetector {
@@ -262,7 +372,7 @@ fn labels(spec: &ModelSpec, session: &Session) -> Result<Vec<Arc<str>>, String> 
 }
 
 /// Smallest, usual and largest input, for TensorRT.
-fn profile(spec: &ModelSpec) -> Option<Profile> {
+fn profile(spec: &ModelSpec, input: &str) -> Profile {
     let size = spec.input.size;
     let sides = match spec.input.fit {
         // 16:9 is what rooms send.
@@ -273,8 +383,7 @@ fn profile(spec: &ModelSpec) -> Option<Profile> {
         Layout::Nchw => [3, height, width],
         Layout::Nhwc => [height, width, 3],
     });
-    // The input's name is what Ultralytics and PyTorch exports use; TensorRT ignores a profile of another name and makes its own.
-    Some(Profile { input: "images".to_owned(), shapes })
+    Profile { input: input.to_owned(), shapes }
 }
 
 /// Whether a model's file is there and has the digest its declaration gives, if it gives one.
@@ -307,4 +416,35 @@ fn sha256(from: &mut impl Read) -> io::Result<String> {
         _ = write!(text, "{byte:02x}");
         text
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_apart_from_that_to_another_picture() {
+        let (right, wrong) = ([1.0, 2.0, 3.0], [5.0, 0.0, 3.0]);
+        assert!(told_apart(&right, &right, &wrong) && told_apart(&[1.1, 2.1, 2.9], &right, &wrong));
+        assert!(!told_apart(&wrong, &right, &wrong) && !told_apart(&[3.0, 1.0, 3.0], &right, &wrong));
+        assert!(!told_apart(&[f32::NAN, 2.0, 3.0], &right, &wrong));
+    }
+
+    #[test]
+    fn the_profile_spans_the_shapes_that_frames_can_have() {
+        let spec = crate::infer::registry::Registry::load(None).unwrap().get("nudenet-320n").unwrap();
+        assert_eq!(profile(&spec, "images").shapes, [[3, 32, 32], [3, 192, 320], [3, 320, 320]]);
+    }
+
+    #[test]
+    fn a_changed_file_is_told_from_a_missing_one() {
+        let spec = crate::infer::registry::Registry::load(None).unwrap().get("nudenet-320n").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("m.onnx");
+        assert!(matches!(check_file(&spec, &file), Err(InferError::ModelMissing { .. })));
+        std::fs::write(&file, "abc").unwrap();
+        let Err(InferError::ModelChanged { found, .. }) = check_file(&spec, &file) else { panic!("a changed file is refused") };
+        // Of "abc", FIPS 180-2, appendix B.1.
+        assert_eq!(found, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
 }

@@ -1,5 +1,6 @@
 //! The benches behind `scrim-bench NAME`, one file each.
 
+pub mod batcher;
 pub mod cascade_quality;
 pub mod coverage;
 pub mod model;

@@ -11,20 +11,38 @@ use scrim_host::infer::registry::Registry;
 use scrim_host::infer::runtime::Runtime;
 use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
 
+/// Where set-up keeps a fetched file.
+pub fn asset(name: &str) -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).unwrap_or_default().join("scrim/assets");
+    set("SCRIM_ASSETS").unwrap_or_else(cache).join(name)
+}
+
+/// ONNX Runtime as set-up fetched it.
+///
+/// # Errors
+/// When it has not.
+pub fn runtime() -> anyhow::Result<&'static Runtime> {
+    Ok(Runtime::load(&Runtime::locate(None, &[asset("libonnxruntime.so")])?)?)
+}
+
+/// The ONNX file of a model.
+pub fn weights(spec: &ModelSpec) -> PathBuf {
+    match &spec.weights {
+        Weights::Asset(name) => asset(&format!("{name}.onnx")),
+        Weights::Path(path) => path.clone(),
+    }
+}
+
 /// A built-in model on the CPU, its declaration changed by `adapt`.
 ///
 /// # Errors
 /// When set-up has not fetched the runtime or the model.
 pub fn open(name: &str, threads: usize, adapt: impl FnOnce(&mut Arc<ModelSpec>)) -> anyhow::Result<OnnxDetector> {
-    let assets = PathBuf::from(std::env::var_os("SCRIM_ASSETS").unwrap_or_default());
-    let runtime = Runtime::load(&Runtime::locate(None, &[assets.join("libonnxruntime.so")])?)?;
     let mut spec = Registry::load(None)?.get(name)?;
     adapt(&mut spec);
-    let file = match &spec.weights {
-        Weights::Asset(asset) => assets.join(format!("{asset}.onnx")),
-        Weights::Path(path) => path.clone(),
-    };
-    Ok(OnnxDetector::open(runtime, spec, &file, &SessionOptions { threads, ..SessionOptions::cpu() })?.0)
+    let file = weights(&spec);
+    Ok(OnnxDetector::open(runtime()?, spec, &file, &SessionOptions { threads, ..SessionOptions::cpu() })?.0)
 }
 
 /// # Errors

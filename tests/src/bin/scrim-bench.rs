@@ -7,6 +7,7 @@ type Bench = fn(&[String]) -> anyhow::Result<()>;
 
 /// In the order of their names.
 const BENCHES: &[(&str, Bench)] = &[
+    ("batcher", bench::batcher::run),
     ("cascade", bench::policy::cascade),
     ("cascade-quality", bench::cascade_quality::run),
     ("coverage", bench::coverage::run),
