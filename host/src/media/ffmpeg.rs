@@ -197,7 +197,6 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Frames come by the receiver, after them at most one error.
-    #[expect(clippy::type_complexity, reason = "a pair of the two ends")]
     pub fn spawn(
         ffmpeg: &Path,
         path: &Path,
