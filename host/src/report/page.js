@@ -25,6 +25,7 @@ const time = (us) => {
 };
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 const count = (n) => n.toLocaleString("en");
+const some = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
 /** Index of the last row at or before a time. */
 function before(rows, at, of) {
   let low = 0, high = rows.length;
@@ -36,9 +37,9 @@ function before(rows, at, of) {
 }
 
 // Summary
-$("facts-line").textContent = `${clip.width} × ${clip.height}, ${+clip.rate.toFixed(2)} frames/s, ${time(end)}, ${count(summary.frames)} frames`;
+$("facts-line").textContent = `${clip.width} × ${clip.height}, ${+clip.rate.toFixed(2)} frames/s, ${time(end)}, ${some(summary.frames, "frame")}`;
 const isQuiet = summary.full === 0 && summary.faults === 0;
-$("verdict").textContent = isQuiet ? "No full cover, no fault" : `${count(summary.full)} frames fully covered, ${count(summary.faults)} faults`;
+$("verdict").textContent = isQuiet ? "No full cover, no fault" : `${some(summary.full, "frame")} fully covered, ${some(summary.faults, "fault")}`;
 $("verdict").classList.toggle("warn", summary.faults > 0);
 const all = Math.max(summary.frames, 1);
 for (const [value, name, note] of [
@@ -48,7 +49,7 @@ for (const [value, name, note] of [
   [percent(summary.covered_share), "of the picture covered", "mean over all frames"],
   [count(summary.looks), "looks", summary.looks_possible ? `${percent(1 - summary.looks / summary.looks_possible)} of inferences saved` : "no detector ran"],
   [count(summary.counted), "detections that counted", ""],
-  [count(summary.swaps), "policy swaps", `${count(summary.faults)} faults`],
+  [count(summary.swaps), summary.swaps === 1 ? "policy swap" : "policy swaps", some(summary.faults, "fault")],
 ]) $("cards").append(element("div", { class: "card" }, element("b", {}, value), element("span", {}, name), element("small", {}, note)));
 
 // Tables
@@ -71,7 +72,7 @@ table($("full"), ["From", "To", { name: "Frames", num: 1 }, "Reason"],
   runs.map((r) => element("tr", {}, link(r.from), cell(time(r.to + frameTime), "time"), cell(count(r.frames), "num"), cell(names[r.reason]))),
   "No frame was covered whole.");
 table($("events"), ["Time", "What", "Of", "Detail"],
-  events.map((e) => element("tr", {}, link(e.at), cell(element("span", { class: `pill ${e.kind}` }, e.kind)), cell(e.subject), cell(e.text))),
+  events.map((e) => element("tr", {}, link(e.at), cell(element("span", { class: `pill ${e.kind}` }, e.kind), "name"), cell(e.subject, "name"), cell(e.text))),
   "No policy was swapped and nothing failed.");
 table($("facts"), ["Fact", "Value"], data.facts.map(([name, value]) => element("tr", {}, cell(name), cell(value))), "Nothing else was noted.");
 
@@ -144,11 +145,11 @@ function describe() {
   const index = before(frames, now, (f) => f[AT]), frame = frames[index];
   if (!frame) return;
   const cover = frame[REASON] !== null ? `covered whole: ${names[frame[REASON]]}`
-    : frame[SHARE] > 0 ? `${frame[MASKS].length} mask${frame[MASKS].length === 1 ? "" : "s"}, ${percent(frame[SHARE])} covered` : "in the clear";
+    : frame[SHARE] > 0 ? `${some(frame[MASKS].length, "mask")}, ${percent(frame[SHARE])} covered` : "in the clear";
   const looked = lastLook(index);
   const what = looked ? looked[LOOKS].flatMap((l) => l[FOUND]).filter((f) => f[COUNTS]).map((f) => `${names[f[LABEL]]} ${f[CONFIDENCE].toFixed(2)}`) : [];
   const since = looked ? ` Last look ${((now - looked[AT]) / 1000).toFixed(0)} ms ago: ${what.length ? reduced(what.join(", "), 120) : "nothing that counts"}.` : "";
-  $("now").textContent = `Frame ${index + 1}: ${cover}.${since}`;
+  $("now").textContent = `Frame ${count(index + 1)}: ${cover}.${since}`;
 }
 
 function drawBoxes() {
@@ -338,8 +339,9 @@ function draw() {
     top += lane.height + GAP;
   }
   if (now >= view.from && now <= view.to) {
-    c.fillStyle = colour("text"); c.fillRect(xOf(now, width) - 0.75, AXIS - 6, 1.5, height);
-    c.beginPath(); c.arc(xOf(now, width), AXIS - 5, 4, 0, 7); c.fill();
+    const x = Math.min(xOf(now, width), width - 4);
+    c.fillStyle = colour("text"); c.fillRect(x - 0.75, AXIS - 6, 1.5, height);
+    c.beginPath(); c.arc(x, AXIS - 5, 4, 0, 7); c.fill();
   }
 }
 function setView(from, to) {
