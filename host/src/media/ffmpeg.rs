@@ -105,7 +105,7 @@ fn parse_probe(said: &str) -> Option<(Probe, Conversion)> {
             } else if stream.contains(": Video: ") && mean_rate.is_none() {
                 mean_rate = stream.split(", ").find_map(|part| part.strip_suffix(" fps")?.parse::<f64>().ok());
             }
-        } else if let Some(degrees) = line.strip_prefix("displaymatrix: rotation of ").and_then(|rest| rest.split(' ').next()) {
+        } else if let Some(degrees) = rotation_of(line) {
             rotation = degrees.parse::<f64>().map_or(0, |d| d.round() as i32);
         }
     }
@@ -136,6 +136,12 @@ fn parse_probe(said: &str) -> Option<(Probe, Conversion)> {
         audio,
     };
     Some((probe, conversion))
+}
+
+/// Degrees of a line on how the picture is turned, in the words of ffmpeg 5 or of ffmpeg 9.
+fn rotation_of(line: &str) -> Option<&str> {
+    let rest = ["displaymatrix: rotation of ", "Display Matrix: rotation of "].iter().find_map(|words| line.strip_prefix(words))?;
+    rest.split(' ').next()
 }
 
 /// `HH:MM:SS.cc`; `N/A` is none.
