@@ -8,6 +8,7 @@ pub mod host;
 pub mod infer;
 pub mod media;
 pub mod plugin;
+pub mod report;
 pub mod room;
 pub mod telemetry;
 pub mod vision;

@@ -34,21 +34,16 @@ const RATE_MAX: f64 = 300.0;
 const TICKS_PER_SECOND_MAX: u32 = 1_000_000;
 const TICKS_PER_SECOND_MPEG4: u32 = 60_000;
 
-/// The ffmpeg to use: `SCRIM_FFMPEG`, else the path's, else the one that set-up left in the user's cache.
+/// The ffmpeg to use: `SCRIM_FFMPEG`, else the path's, else the one that `cargo xtask fetch` left in the user's cache.
 pub fn find() -> Result<PathBuf, FileError> {
     if let Some(path) = std::env::var_os(PROGRAM_VAR).filter(|v| !v.is_empty()).map(PathBuf::from) {
         return if path.is_file() { Ok(path) } else { Err(FileError::FfmpegWrong { path }) };
     }
     let name = format!("ffmpeg{}", std::env::consts::EXE_SUFFIX);
     let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    on_path.chain(cached()).map(|folder| folder.join(&name)).find(|program| program.is_file()).ok_or(FileError::FfmpegMissing)
-}
-
-/// Where set-up puts the program of the `imageio-ffmpeg` wheel.
-fn cached() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?;
-    Some(cache.join("scrim").join("ffmpeg"))
+    // Without a cache folder there is nothing in it.
+    let fetched = scrim_toolchain::assets::folder().ok();
+    on_path.chain(fetched).map(|folder| folder.join(&name)).find(|program| program.is_file()).ok_or(FileError::FfmpegMissing)
 }
 
 /// What its name says and nothing else: a `-` or `http:` at its beginning means nothing.
@@ -110,7 +105,7 @@ fn parse_probe(said: &str) -> Option<(Probe, Conversion)> {
             } else if stream.contains(": Video: ") && mean_rate.is_none() {
                 mean_rate = stream.split(", ").find_map(|part| part.strip_suffix(" fps")?.parse::<f64>().ok());
             }
-        } else if let Some(degrees) = line.strip_prefix("displaymatrix: rotation of ").and_then(|rest| rest.split(' ').next()) {
+        } else if let Some(degrees) = rotation_of(line) {
             rotation = degrees.parse::<f64>().map_or(0, |d| d.round() as i32);
         }
     }
@@ -141,6 +136,12 @@ fn parse_probe(said: &str) -> Option<(Probe, Conversion)> {
         audio,
     };
     Some((probe, conversion))
+}
+
+/// Degrees of a line on how the picture is turned, in the words of ffmpeg 5 or of ffmpeg 9.
+fn rotation_of(line: &str) -> Option<&str> {
+    let rest = ["displaymatrix: rotation of ", "Display Matrix: rotation of "].iter().find_map(|words| line.strip_prefix(words))?;
+    rest.split(' ').next()
 }
 
 /// `HH:MM:SS.cc`; `N/A` is none.
@@ -197,7 +198,6 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Frames come by the receiver, after them at most one error.
-    #[expect(clippy::type_complexity, reason = "a pair of the two ends")]
     pub fn spawn(
         ffmpeg: &Path,
         path: &Path,

@@ -39,7 +39,7 @@ pub enum FileError {
     #[error("{} is cut short or damaged; {frames} frames could be decoded: {detail}", path.display())]
     Truncated { path: PathBuf, frames: u64, detail: String },
     #[error(
-        "ffmpeg was not found: install it (`apt-get install ffmpeg`, `brew install ffmpeg` or `pip install imageio-ffmpeg`), or point SCRIM_FFMPEG at it"
+        "ffmpeg was not found: install it (`apt-get install ffmpeg` or `brew install ffmpeg`), run `cargo xtask fetch`, or set SCRIM_FFMPEG to its path"
     )]
     FfmpegMissing,
     #[error("SCRIM_FFMPEG is set to {}, which is not a file", path.display())]

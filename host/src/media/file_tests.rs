@@ -285,3 +285,34 @@ fn a_source_dropped_early_ends_its_child() {
     // Returns only when the child and both threads have ended.
     drop(source);
 }
+
+#[test]
+fn real_clips_come_out_with_as_many_frames() {
+    let folder = folder();
+    for name in ["carphone.mp4", "bikes.mp4", "bigbuckbunny.mp4"] {
+        let clip = scrim_toolchain::assets::path(name).unwrap();
+        assert!(clip.is_file(), "{} is missing: run `cargo xtask fetch`", clip.display());
+        // One line a frame, by another way through ffmpeg.
+        let listed = Command::new(ffmpeg::find().unwrap())
+            .args(["-v", "error", "-nostdin", "-i"])
+            .arg(&clip)
+            .args(["-map", "0:V:0", "-fps_mode", "passthrough", "-f", "framecrc", "-"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let count = listed.stdout.split(|&byte| byte == b'\n').filter(|line| line.first().is_some_and(u8::is_ascii_digit)).count();
+        let out = folder.path().join(name);
+        let source = FileSource::open(&clip).unwrap();
+        let mut sink = FileSink::create(&out, source.probe(), Some(&clip)).unwrap();
+        let mut times = Vec::new();
+        for frame in source {
+            let frame = frame.unwrap();
+            times.push(frame.at);
+            sink.write(&frame).unwrap();
+        }
+        sink.finish().unwrap();
+        assert!(count > 50 && times.len() == count, "{name}: {} of {count} frames", times.len());
+        let back: Vec<Micros> = FileSource::open(&out).unwrap().map(|frame| frame.unwrap().at).collect();
+        assert_eq!(back, times, "{name}");
+    }
+}

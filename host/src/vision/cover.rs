@@ -226,36 +226,32 @@ fn blur(plane: &mut Plane<'_>, blocks: &[Block], cell: usize) {
     // A pixel mixes up to the next cell, and that is smoothed with one more.
     let means = Means::of(plane, blocks, cell, 2);
     let side = cell * plane.step;
+    // Positions are in halves of a sample, so that centres are whole; sides are powers of two, so that dividing is shifting.
+    let (whole, shift) = (2 * side as u32, (2 * side).ilog2());
+    // The cell left of a sample's centre and how far the sample lies from that cell's centre.
+    let place = |at: usize| {
+        let from_first_centre = (2 * at + 1) as isize - side as isize;
+        (from_first_centre.div_euclid(2 * side as isize), from_first_centre.rem_euclid(2 * side as isize) as u32)
+    };
     for block in blocks {
         let part = block.scaled(plane.step, plane.width, plane.height);
-        // The cell left of a sample's centre and how far, in 1 / (2 × side), the sample lies from that cell's centre.
-        let place = |at: usize| {
-            let doubled = (2 * at + 1) as isize - side as isize;
-            (doubled.div_euclid(2 * side as isize), doubled.rem_euclid(2 * side as isize) as u32)
-        };
-        let whole = 2 * side as u32;
         let (first, last) = (place(part.x.start).0, place(part.x.end - 1).0 + 1);
-        let mut line = vec![0u32; (last - first + 1) as usize];
-        let mut above = isize::MIN;
-        let (mut upper, mut lower) = (line.clone(), line.clone());
-        for y in part.y.clone() {
+        let columns: Vec<(usize, u32)> = part.x.clone().map(place).map(|(column, right)| ((column - first) as usize, right)).collect();
+        let smoothed = |row: isize| (first..=last).map(|column| means.smooth(column, row)).collect::<Vec<u32>>();
+        let mut above = place(part.y.start).0;
+        let (mut upper, mut lower) = (smoothed(above), smoothed(above + 1));
+        for y in part.y {
             let (row, down) = place(y);
             if row != above {
-                above = row;
-                for (index, column) in (first..=last).enumerate() {
-                    (upper[index], lower[index]) = (means.smooth(column, row), means.smooth(column, row + 1));
-                }
+                (above, upper, lower) = (row, lower, smoothed(row + 1));
             }
-            for (line, (upper, lower)) in line.iter_mut().zip(upper.iter().zip(&lower)) {
-                *line = upper * (whole - down) + lower * down;
-            }
+            // In 256ths: sixteenths of the smoothing, and four bits more.
+            let line: Vec<u32> =
+                upper.iter().zip(&lower).map(|(&upper, &lower)| (upper * (whole - down) + lower * down) * 16 >> shift).collect();
             let out = &mut plane.samples[y * plane.width..][part.x.clone()];
-            for (x, out) in part.x.clone().zip(out) {
-                let (column, right) = place(x);
-                let index = (column - first) as usize;
-                let sum = u64::from(line[index]) * u64::from(whole - right) + u64::from(line[index + 1]) * u64::from(right);
-                let unit = 16 * u64::from(whole) * u64::from(whole);
-                *out = ((sum + unit / 2) / unit) as u8;
+            for (out, &(index, right)) in out.iter_mut().zip(&columns) {
+                let sum = line[index] * (whole - right) + line[index + 1] * right;
+                *out = ((sum + (128 << shift)) >> (8 + shift)) as u8;
             }
         }
     }
