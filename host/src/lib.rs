@@ -11,3 +11,4 @@ pub mod plugin;
 pub mod room;
 pub mod telemetry;
 pub mod vision;
+pub mod words;

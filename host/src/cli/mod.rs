@@ -4,6 +4,7 @@
 //! 64 the command line or the configuration is at fault and nothing was begun (`EX_USAGE` of sysexits.h).
 
 mod doctor;
+mod judge;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Args),
+    Judge(judge::Args),
 }
 
 /// What stopped a command.
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Doctor(args) => doctor::run(args, context),
+        Command::Judge(args) => judge::run(args, context),
     }
 }
 
