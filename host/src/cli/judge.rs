@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::{ConfigArg, Context, Failure, Outcome};
 use crate::config::Config;
+use crate::host::open_catalog;
 use crate::media::frame::Micros;
 use crate::plugin::catalog::{Catalog, Loaded, PluginName};
-use crate::plugin::engine::{EngineConfig, Engines};
 use crate::plugin::instance::{Budgets, PolicyInstance};
 use crate::plugin::types::{Finding, Place, Reply, Request, Slot, Utterance, Word};
 use crate::words::{self, Span};
@@ -142,11 +142,8 @@ struct Policy {
 
 impl Policy {
     fn start(config: &Config) -> Result<Self, Failure> {
-        let folder =
-            config.data_dir().ok_or_else(|| Failure::Usage(anyhow!("the user has no home directory: set data_dir in scrim.toml")))?;
-        let engines = Engines::start(&EngineConfig { rooms: 1, wasi_instances: 1, ..EngineConfig::default() })?;
+        let catalog = open_catalog(config)?;
         let budgets = Budgets { text: TEXT_BUDGET, ..Budgets::default() };
-        let catalog = Catalog::open(folder.join("plugins"), engines, budgets)?;
         let (name, settings) = match &config.policy.text {
             Some(policy) => {
                 (policy.plugin.to_string().parse::<PluginName>().map_err(|error| Failure::Usage(error.into()))?, &policy.config)
