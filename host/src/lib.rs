@@ -12,3 +12,4 @@ pub mod report;
 pub mod room;
 pub mod telemetry;
 pub mod vision;
+pub mod words;

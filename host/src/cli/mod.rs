@@ -5,6 +5,7 @@
 
 mod censor;
 mod doctor;
+mod judge;
 mod models;
 mod plugin;
 mod summary;
@@ -47,6 +48,7 @@ enum Command {
     Plugin(plugin::Command),
     Models(models::Args),
     Doctor(doctor::Args),
+    Judge(judge::Args),
 }
 
 /// What stopped a command.
@@ -107,6 +109,7 @@ fn run(command: Command, context: &Context) -> Outcome {
         Command::Plugin(command) => plugin::run(command, context),
         Command::Models(args) => models::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
+        Command::Judge(args) => judge::run(args, context),
     }
 }
 
