@@ -31,7 +31,7 @@ pub const LOOK_BUDGET_MS_NOMINAL: Millis = Millis(60);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder of the plugin catalog and its compiled plugins. Absent: `scrim` under the user's data directory (`$XDG_DATA_HOME`, or `~/.local/share`).
+    /// Folder of what is kept between runs: the plugin catalog (`plugins/`) and the operator's own model declarations (`models/*.toml`). Absent: `scrim` under the user's data directory (`$XDG_DATA_HOME`, or `~/.local/share`).
     pub data_dir: Option<PathBuf>,
     /// How a room treats its frames.
     pub room: Room,
@@ -214,7 +214,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {
-    /// Processor time of one call, ms. A plugin that takes more loses its instance; the host's default answers for it.
+    /// Processor time of one call of a cascade or threshold policy, ms. A plugin that takes more loses its instance; the host's default answers for it.
     #[schemars(range(max = 1_000))]
     pub cpu_ms: NonZeroU32,
     /// Memory of one instance, MiB.
@@ -230,19 +230,20 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        const fn nz(n: u32) -> NonZeroU32 {
-            NonZeroU32::new(n).expect("a constant above 0")
-        }
         Self {
-            // A third of a frame at 30 frames/s, 200 × what the shipped cascades take.
-            cpu_ms: nz(10),
-            // 500 rooms × 3 plugins stay under what a usual machine has, even if each fills its share of the pool's address space.
-            memory_mib: nz(32),
+            // A quarter of a frame at 30 frames/s, more than 100 × what the shipped plugins take.
+            cpu_ms: nz(8),
+            // Ten times what the shipped plugins use; 500 rooms × 3 plugins that fill it still fit into 24 GiB.
+            memory_mib: nz(16),
             // One fault is bad luck, two may be; at three a viewer would notice the host's stand-in.
             faults_max: nz(3),
             fault_window_s: nz(60),
         }
     }
+}
+
+const fn nz(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("a constant above 0")
 }
 
 /// What runs the models.
@@ -270,9 +271,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        const fn nz(n: u32) -> NonZeroU32 {
-            NonZeroU32::new(n).expect("a constant above 0")
-        }
         Self {
             // One 4K source at 60 frames/s (285 MiB) and some more; far below what a machine that runs the models has.
             delay_line_mib: nz(512),
@@ -352,9 +350,8 @@ impl Config {
     /// [`Config::data_dir`], or its default. `None`: neither is set and the user has no home.
     pub fn data_dir(&self) -> Option<PathBuf> {
         let under = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        self.data_dir
-            .clone()
-            .or_else(|| under("XDG_DATA_HOME").or_else(|| Some(under("HOME")?.join(".local/share"))).map(|base| base.join("scrim")))
+        let base = || under("XDG_DATA_HOME").or_else(|| Some(under("HOME")?.join(".local/share")));
+        self.data_dir.clone().or_else(|| Some(base()?.join("scrim")))
     }
 }
 

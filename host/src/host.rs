@@ -174,13 +174,18 @@ pub fn runtime() -> Result<&'static Runtime, HostError> {
     Ok(Runtime::load(&Runtime::locate(None, &[asset])?)?)
 }
 
+/// Where TensorRT keeps its engines and timings.
+pub fn engine_cache(config: &Config) -> PathBuf {
+    config.data_dir().unwrap_or_else(|| Path::new(".").to_owned()).join("engines")
+}
+
 type Lookouts = (BTreeMap<Arc<str>, Lookout>, BTreeMap<Arc<str>, ProviderReport>);
 
 fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
     let runtime = runtime()?;
     let registry = registry(config)?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let cache = config.data_dir().unwrap_or_else(|| Path::new(".").to_owned()).join("engines");
+    let cache = engine_cache(config);
     let (mut lookouts, mut providers) = (BTreeMap::new(), BTreeMap::new());
     for (name, detector) in &config.detectors {
         let failed = |source: InferError| HostError::Detector { detector: name.0.clone(), source };

@@ -3,10 +3,19 @@
 use std::path::Path;
 use std::process::Command;
 
+use scrim_toolchain::guest::Toolchain;
 use serde::Serialize;
 
 use super::{ConfigArg, Context, Failure, Outcome};
-use crate::config::Config;
+use crate::config::{Config, Detector, DetectorName, LabelGlob};
+use crate::host;
+use crate::infer::Detector as _;
+use crate::infer::model::ModelSpec;
+use crate::infer::onnx::{OnnxDetector, SessionOptions, check_file};
+use crate::infer::provider::{self, GpuOptions};
+use crate::infer::registry::Registry;
+use crate::infer::runtime::Runtime;
+use crate::room::settings::LabelSet;
 
 /// Say what is present and what is missing, and how to mend it
 ///
@@ -20,6 +29,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// Brings what set-up fetches.
+const FETCH: &str = "cargo xtask fetch";
 
 /// How one check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +69,10 @@ impl Check {
 
 pub fn run(args: Args, _: &Context) -> Outcome {
     let config = args.config.load()?;
-    let checks = vec![machine(), data_dir(&config), ffmpeg(), guest_toolchain()];
+    let mut checks = vec![machine(), data_dir(&config), ffmpeg()];
+    checks.extend(inference(&config));
+    checks.push(plugins(&config));
+    checks.push(guest_toolchain());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&checks)?);
     } else {
@@ -115,23 +130,112 @@ fn writable(folder: &Path) -> std::io::Result<()> {
 
 fn ffmpeg() -> Check {
     const NAME: &str = "ffmpeg";
-    match first_line(Command::new("ffmpeg").arg("-version")) {
-        Some(line) => Check::ok(NAME, line),
-        None => Check::missing(NAME, "not on the path", "install it with the system's package manager (apt-get install ffmpeg)"),
+    let found = match crate::media::ffmpeg::find() {
+        Ok(program) => program,
+        Err(error) => return Check::missing(NAME, error.to_string(), "apt-get install ffmpeg"),
+    };
+    match first_line(Command::new(&found).arg("-version")) {
+        Some(line) => Check::ok(NAME, format!("{}, {line}", found.display())),
+        None => Check::missing(NAME, format!("{} does not run", found.display()), "apt-get install ffmpeg"),
+    }
+}
+
+/// The runtime, what it would run on, and each configured detector's model.
+fn inference(config: &Config) -> Vec<Check> {
+    const RUNTIME: &str = "onnx runtime";
+    let mut checks = Vec::new();
+    let runtime = match host::runtime() {
+        Ok(runtime) => {
+            checks.push(Check::ok(RUNTIME, runtime.path().display().to_string()));
+            checks.push(provider(runtime, config));
+            Some(runtime)
+        }
+        Err(error) => {
+            checks.push(Check::missing(RUNTIME, error.to_string(), FETCH));
+            None
+        }
+    };
+    match host::registry(config) {
+        Ok(registry) => checks.extend(config.detectors.iter().map(|(name, detector)| model(name, detector, &registry, runtime))),
+        Err(error) => checks.push(Check::missing("models", error.to_string(), "correct the declarations")),
+    }
+    checks
+}
+
+fn provider(runtime: &Runtime, config: &Config) -> Check {
+    const NAME: &str = "execution provider";
+    let gpu = GpuOptions { device: 0, cache: host::engine_cache(config) };
+    match provider::probe(runtime, config.provider.choice.0, &gpu) {
+        Ok(report) if report.tried.is_empty() => Check::ok(NAME, report.chosen.to_string()),
+        Ok(report) => {
+            let why = report.tried.iter().map(|tried| format!("not {}: {}", tried.provider, tried.why_not)).collect::<Vec<_>>().join("; ");
+            Check::ok(NAME, format!("{}, {why}", report.chosen))
+        }
+        Err(error) => Check::missing(NAME, error.to_string(), "set provider.choice = \"auto\" in scrim.toml"),
+    }
+}
+
+fn model(name: &DetectorName, detector: &Detector, registry: &Registry, runtime: Option<&Runtime>) -> Check {
+    const NAME: &str = "model";
+    let spec = match registry.get(&detector.model) {
+        Ok(spec) => spec,
+        Err(error) => return Check::missing(NAME, format!("detectors.{name}.model: {error}"), "scrim models"),
+    };
+    let file = match host::weights(&spec.weights) {
+        Ok(file) => file,
+        Err(error) => return Check::missing(NAME, error.to_string(), FETCH),
+    };
+    let Some(runtime) = runtime else {
+        return match check_file(&spec, &file) {
+            Ok(()) => Check::ok(NAME, about(&spec, name)),
+            Err(error) => Check::missing(NAME, error.to_string(), FETCH),
+        };
+    };
+    match OnnxDetector::open(runtime, spec.clone(), &file, &SessionOptions::cpu()) {
+        Ok((opened, _)) => {
+            let labels = opened.labels();
+            let idle = |glob: &&LabelGlob| !labels.iter().any(|label| LabelSet::new([glob.0.as_str()]).contains(label));
+            match detector.cover.iter().find(idle) {
+                Some(glob) => Check::missing(
+                    NAME,
+                    format!("detectors.{name}.cover: {glob} matches no label of {}", spec.name),
+                    format!("its labels are {}", labels.join(", ")),
+                ),
+                None => Check::ok(NAME, about(&spec, name)),
+            }
+        }
+        Err(error) => Check::missing(NAME, error.to_string(), FETCH),
+    }
+}
+
+fn about(spec: &ModelSpec, detector: &DetectorName) -> String {
+    format!("{} for detectors.{detector}, licence {}", spec.name, spec.licence)
+}
+
+/// The engines start and their ticker, without which no plugin could be stopped, ticks; and what the catalog holds.
+fn plugins(config: &Config) -> Check {
+    const NAME: &str = "plugin engine";
+    let catalog = match host::open_catalog(config) {
+        Ok(catalog) => catalog,
+        Err(error) => return Check::missing(NAME, error.to_string(), "set data_dir in scrim.toml to a folder that can be written"),
+    };
+    let health = catalog.engines().health();
+    if !health.running {
+        return Check::missing(NAME, format!("its ticker stands still since {:?}", health.last_tick_ago), "start scrim again");
+    }
+    match catalog.list() {
+        Ok(names) if names.is_empty() => Check::note(NAME, "its ticker runs; the catalog is empty", "scrim plugin add FILE.wasm|DIR"),
+        Ok(names) => Check::ok(NAME, format!("its ticker runs; {} plugins in the catalog", names.len())),
+        Err(error) => Check::missing(NAME, error.to_string(), "move the file out of the way"),
     }
 }
 
 fn guest_toolchain() -> Check {
     const NAME: &str = "guest toolchain";
-    let sysroot = first_line(Command::new("rustc").args(["--print", "sysroot"]));
-    let target = "lib/rustlib/wasm32-unknown-unknown/lib";
-    if let Some(sysroot) = sysroot.filter(|sysroot| Path::new(sysroot).join(target).is_dir()) {
-        return Check::ok(NAME, format!("wasm32-unknown-unknown of {sysroot}"));
+    match Toolchain::present() {
+        Some(toolchain) => Check::ok(NAME, toolchain.way().to_string()),
+        None => Check::note(NAME, "none, so no plugin can be built here", "rustup target add wasm32-unknown-unknown"),
     }
-    if Path::new("/usr/lib/rustlib/src/rust/library/std/Cargo.toml").is_file() || Path::new("/usr/bin/wasm-ld-19").is_file() {
-        return Check::ok(NAME, "Debian's rustc with its own standard library");
-    }
-    Check::note(NAME, "no target wasm32-unknown-unknown, so no plugin can be built here", "rustup target add wasm32-unknown-unknown")
 }
 
 /// The first line that a program prints; `None` if it cannot be run or fails.

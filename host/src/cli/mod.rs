@@ -3,14 +3,19 @@
 //! Exit codes: 0 it worked, 1 it failed while running (or the answer is "no": a replay that differs, something essential missing),
 //! 64 the command line or the configuration is at fault and nothing was begun (`EX_USAGE` of sysexits.h).
 
+mod censor;
 mod doctor;
+mod models;
+mod plugin;
+mod summary;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressBar};
 
 use crate::config::{Config, ConfigError};
 use crate::telemetry::{self, TelemetryError};
@@ -36,6 +41,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Censor(censor::Args),
+    /// Write, build, check, measure and keep policies
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    Models(models::Args),
     Doctor(doctor::Args),
 }
 
@@ -63,6 +73,15 @@ struct Context {
     bars: MultiProgress,
 }
 
+impl Context {
+    /// Shows that something is being done, and what.
+    fn spinner(&self, what: &'static str) -> ProgressBar {
+        let spinner = self.bars.add(ProgressBar::new_spinner()).with_message(what);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        spinner
+    }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -84,6 +103,9 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
+        Command::Censor(args) => censor::run(args, context),
+        Command::Plugin(command) => plugin::run(command, context),
+        Command::Models(args) => models::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
     }
 }
@@ -119,4 +141,15 @@ fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path).map_err(|error| match error {
         ConfigError::Unreadable { .. } | ConfigError::Faults { .. } => Failure::Usage(error.into()),
     })
+}
+
+/// Columns as wide as their widest cell; the last may be as long as it likes.
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let rows: Vec<Vec<String>> = std::iter::once(head.iter().map(|&cell| cell.to_owned()).collect()).chain(rows).collect();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    for row in &rows {
+        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        println!("{}", line.join("  ").trim_end());
+    }
 }

@@ -294,32 +294,26 @@ fn type_name(kind: &Value) -> String {
     }
 }
 
-/// Takes the value at `path` out of `json`, or the nearest table around it that can be left out, and returns what was taken.
-/// A table that lacks a required key goes whole.
+/// What stands for a required text that is faulty, while the rest is checked. It fits every grammar of a required key.
+const STAND_IN: &str = "stand-in@0.0.0";
+
+/// Takes the value at `path` out of `json`, or puts [`STAND_IN`] there if the table around it cannot do without. Returns what was taken:
+/// an array whole, since its other items would move.
 fn set_aside(json: &mut Value, path: &[String]) -> Vec<String> {
-    let mut cut = path.len();
-    // An array's item cannot be left out without moving the others: the whole array goes.
-    if let Some(index) = path.iter().position(|part| part.starts_with('[')) {
-        cut = index;
-    }
-    let present = |json: &Value, path: &[String]| path.iter().try_fold(json, |node, part| node.get(part)).is_some();
-    if cut > 0 && !present(json, &path[..cut]) {
-        cut -= 1;
-    }
-    let required = |cut: usize| {
-        let lists = schema_at(&path[..cut - 1]).and_then(|node| node.get("required")?.as_array());
-        lists.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some(&path[cut - 1])))
-    };
-    while cut > 0 && required(cut) {
-        cut -= 1;
-    }
-    if let Some((last, parents)) = path[..cut].split_last() {
-        let parent = parents.iter().try_fold(&mut *json, |node, part| node.get_mut(part));
-        if let Some(map) = parent.and_then(Value::as_object_mut) {
-            map.remove(last);
-        }
-    } else {
+    let cut = path.iter().position(|part| part.starts_with('[')).unwrap_or(path.len());
+    let taken = path[..cut].to_vec();
+    let Some((last, parents)) = taken.split_last() else {
         *json = Value::Object(Map::new());
+        return taken;
+    };
+    let required = schema_at(parents).and_then(|node| node.get("required")?.as_array());
+    let required = required.is_some_and(|keys| keys.iter().any(|key| key.as_str() == Some(last)));
+    let parent = parents.iter().try_fold(&mut *json, |node, part| node.get_mut(part));
+    if let Some(map) = parent.and_then(Value::as_object_mut) {
+        match required {
+            true => map.insert(last.clone(), STAND_IN.into()),
+            false => map.remove(last),
+        };
     }
-    path[..cut].to_vec()
+    taken
 }

@@ -277,7 +277,11 @@ fn profile(spec: &ModelSpec) -> Option<Profile> {
     Some(Profile { input: "images".to_owned(), shapes })
 }
 
-fn check_file(spec: &ModelSpec, file: &Path) -> Result<(), InferError> {
+/// Whether a model's file is there and has the digest its declaration gives, if it gives one.
+///
+/// # Errors
+/// [`InferError::ModelMissing`] or [`InferError::ModelChanged`].
+pub fn check_file(spec: &ModelSpec, file: &Path) -> Result<(), InferError> {
     let missing = || InferError::ModelMissing { model: spec.name.to_string(), path: file.to_path_buf() };
     let mut opened = File::open(file).map_err(|_| missing())?;
     let Some(declared) = &spec.sha256 else { return Ok(()) };

@@ -122,6 +122,14 @@ pub(crate) fn matrix_by_height(height: usize) -> Matrix {
     if height >= 720 { Matrix::Bt709 } else { Matrix::Bt601 }
 }
 
+/// Whether the extension names a format that can be written.
+///
+/// # Errors
+/// [`FileError::UnknownExtension`] names those that do.
+pub fn check_extension(path: &Path) -> Result<(), FileError> {
+    Container::of(path).map(drop)
+}
+
 /// Reads a file's header and first frame.
 pub fn probe(path: &Path) -> Result<Probe, FileError> {
     require_file(path)?;

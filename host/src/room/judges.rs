@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::Why;
 use super::source::{Answer, LookId, Request};
 use crate::infer::batcher::{Batcher, LookRequest, LookResult};
 use crate::infer::model::Thresholds;
@@ -62,9 +63,18 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub struct Looking {
     pub id: LookId,
+    pub why: Why,
     pub found: Result<Vec<Detection>, String>,
     pub waited: Duration,
     pub ran: Duration,
+}
+
+/// What counts of a look's detections, one verdict each.
+#[derive(Clone, Debug)]
+pub struct Weighing {
+    pub id: LookId,
+    pub detections: Vec<Detection>,
+    pub verdicts: Vec<Verdict>,
 }
 
 /// What happened, in order.
@@ -72,6 +82,12 @@ pub struct Looking {
 pub enum Note {
     Decision(Decision),
     Look(Looking),
+    /// The cascade said that this detector need not look.
+    Skipped {
+        seq: FrameSeq,
+        detector: Arc<str>,
+    },
+    Weighed(Weighing),
     Event(PolicyEvent),
 }
 
@@ -212,7 +228,7 @@ impl Judges {
         match request {
             Request::Look { id, frame, why, deadline } => {
                 let left = Duration::from(deadline.saturating_sub(now)).min(Duration::from_secs(86_400));
-                inner.look(id, frame, why.required(), Instant::now() + left, Box::new(reply));
+                inner.look(id, frame, why, Instant::now() + left, Box::new(reply));
             }
             Request::Screen { frame, detectors, hints } => {
                 let hints = Hints {
@@ -285,21 +301,21 @@ impl Judges {
 }
 
 impl Inner {
-    fn look(self: &Arc<Self>, id: LookId, frame: crate::media::frame::Frame, required: bool, deadline: Instant, reply: ReplyTo) {
+    fn look(self: &Arc<Self>, id: LookId, frame: crate::media::frame::Frame, why: Why, deadline: Instant, reply: ReplyTo) {
         let Some(lookout) = self.lookouts.get(&id.detector) else { return reply(Answer::Failed { id }) };
-        let request = LookRequest { source: self.number, weight: NonZeroU32::MIN, frame, required, deadline };
+        let request = LookRequest { source: self.number, weight: NonZeroU32::MIN, frame, required: why.required(), deadline };
         let inner = self.clone();
-        lookout.batcher.submit(request, Box::new(move |result| inner.looked(id, result, reply)));
+        lookout.batcher.submit(request, Box::new(move |result| inner.looked(id, why, result, reply)));
     }
 
-    fn looked(&self, id: LookId, result: LookResult, reply: ReplyTo) {
+    fn looked(&self, id: LookId, why: Why, result: LookResult, reply: ReplyTo) {
         let LookResult { found, waited, ran, .. } = result;
         let found = found.map_err(|fault| fault.to_string()).map(|mut detections| {
             // The model's name is not the room's name for it.
             detections.iter_mut().for_each(|d| d.detector = id.detector.clone());
             detections
         });
-        (self.observer)(Note::Look(Looking { id: id.clone(), found: found.clone(), waited, ran }));
+        (self.observer)(Note::Look(Looking { id: id.clone(), why, found: found.clone(), waited, ran }));
         reply(match found {
             Ok(detections) => Answer::Looked { id, detections },
             Err(_) => Answer::Failed { id },
@@ -343,7 +359,8 @@ impl Inner {
         match (pending, answer.result) {
             (Pending::Screen { seq, at, detectors, reply }, Ok(Reply::Screenings(screenings))) => {
                 let told_off = |detector: &Arc<str>| screenings.iter().any(|s| *s.detector == **detector && !s.look);
-                let look: Vec<Arc<str>> = detectors.into_iter().filter(|d| !told_off(d)).collect();
+                let (skipped, look): (Vec<Arc<str>>, Vec<Arc<str>>) = detectors.into_iter().partition(told_off);
+                skipped.into_iter().for_each(|detector| (self.observer)(Note::Skipped { seq, detector }));
                 let said = screenings.iter().map(|s| format!("{}: {} ({})", s.detector, if s.look { "look" } else { "skip" }, s.reason));
                 self.decided(answer.slot, seq, at, answer.generation, plugin(self), said.collect::<Vec<_>>().join("; "), None, answer.cpu);
                 reply(Answer::Screened { seq, look });
@@ -352,6 +369,7 @@ impl Inner {
                 let summary = summary(&detections, &verdicts);
                 self.decided(answer.slot, id.seq, at, answer.generation, plugin(self), summary, None, answer.cpu);
                 let generation = answer.generation.map_or(0, |g| u64::from(g.0) + 1);
+                (self.observer)(Note::Weighed(Weighing { id: id.clone(), detections, verdicts: verdicts.clone() }));
                 reply(Answer::Weighed { id, generation, verdicts });
             }
             (pending, Ok(_)) => self.stand_in(pending, "it answered something else".to_owned(), answer.generation, answer.cpu),
@@ -378,6 +396,7 @@ impl Inner {
                 if let Answer::Weighed { verdicts, .. } = &answer {
                     let said = format!("{} (the host's default)", summary(&detections, verdicts));
                     self.decided(Slot::Threshold, id.seq, at, generation, self.plugin(Slot::Threshold), said, Some(why), cpu);
+                    (self.observer)(Note::Weighed(Weighing { id, detections, verdicts: verdicts.clone() }));
                 }
                 reply(answer);
             }
