@@ -141,3 +141,63 @@ fn logs_are_json_lines_where_nobody_reads_along() -> Fallible {
     assert!(lines.iter().any(|line| line["level"] == "INFO" && line["model"] == "nudenet-320n"), "{lines:?}");
     Ok(())
 }
+
+#[test]
+fn censor_tells_every_fault_of_its_files_before_it_begins() -> Fallible {
+    let home = tempfile::tempdir()?;
+    let given = |name: &str| home.path().join(name);
+    std::fs::write(given("in.mp4"), "kept")?;
+    let refused = |arguments: &[&str]| -> Result<String, Box<dyn std::error::Error>> {
+        let output = scrim(home.path(), &[&["censor"], arguments].concat())?;
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", err(&output));
+        Ok(err(&output))
+    };
+    let told = refused(&["absent.mp4", "-o", "out", "--record", "nowhere/run.rec"])?;
+    assert!(told.contains("IN: absent.mp4 is not a file"), "{told}");
+    assert!(told.contains("OUT: out: the extension chooses the format; use one of .mp4"), "{told}");
+    assert!(told.contains("--record: there is no folder nowhere"), "{told}");
+    assert!(refused(&["in.mp4", "-o", "./in.mp4"])?.contains("OUT: ./in.mp4 is the input too"));
+    assert!(refused(&["in.mp4", "-o", "out.mp4", "--record", "out.mp4"])?.contains("--record: out.mp4 is OUT too"));
+    assert!(refused(&["in.mp4", "-o", "out.mp4", "--color", "red"])?.contains("#rrggbb"));
+    assert!(refused(&["in.mp4", "-o", "out.mp4", "--swap", "50%:nose=a@1.0.0"])?.contains("cascade, text or threshold"));
+    assert!(refused(&["in.mp4", "-o", "out.mp4", "--sampler", "fixed:0"])?.contains("fixed:N"));
+    assert_eq!(std::fs::read_to_string(given("in.mp4"))?, "kept");
+    assert!(!given("out.mp4").exists() && !given("run.rec").exists());
+    Ok(())
+}
+
+#[test]
+fn a_new_plugin_is_made_once() -> Fallible {
+    let home = tempfile::tempdir()?;
+    let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk");
+    let new = |name: &str, slot: &str| scrim(home.path(), &["plugin", "new", name, "--slot", slot, "--sdk", sdk]);
+    let made = new("calm-cascade", "cascade")?;
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    assert!(out(&made).contains("scrim plugin add calm-cascade"));
+    assert!(home.path().join("calm-cascade/src/lib.rs").is_file());
+    for (name, slot) in [("calm-cascade", "cascade"), ("Calm", "text"), ("calm", "nose")] {
+        assert_eq!(new(name, slot)?.status.code(), Some(64), "{name} {slot}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_catalog_starts_empty_and_takes_no_rubbish() -> Fallible {
+    let home = tempfile::tempdir()?;
+    let list = scrim(home.path(), &["plugin", "list"])?;
+    assert_eq!(list.status.code(), Some(0), "{}", err(&list));
+    assert!(out(&list).contains("is empty; `scrim plugin add FILE.wasm|DIR` fills it"), "{}", out(&list));
+    std::fs::write(home.path().join("rubbish.wasm"), "no component")?;
+    let add = scrim(home.path(), &["plugin", "add", "rubbish.wasm"])?;
+    assert_eq!(add.status.code(), Some(1));
+    assert!(err(&add).contains("the file is no WebAssembly"), "{}", err(&add));
+    assert_eq!(scrim(home.path(), &["plugin", "add", "absent.wasm"])?.status.code(), Some(64));
+    for command in ["inspect", "test", "bench"] {
+        let unknown = scrim(home.path(), &["plugin", command, "nobody@1.0.0"])?;
+        assert_eq!(unknown.status.code(), Some(1), "{command}");
+        assert!(err(&unknown).contains("no plugin `nobody@1.0.0` in the catalog"), "{}", err(&unknown));
+        assert_eq!(scrim(home.path(), &["plugin", command, "neither"])?.status.code(), Some(64), "{command}");
+    }
+    assert_eq!(out(&scrim(home.path(), &["plugin", "list", "--json"])?).trim(), "[]");
+    Ok(())
+}

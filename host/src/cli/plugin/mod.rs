@@ -1,25 +1,32 @@
 //! `scrim plugin …`: from an empty folder to a plugin in the catalog.
 
 mod add;
+mod bench;
 mod build;
+mod inspect;
 mod list;
 mod new;
+mod test;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use scrim_toolchain::guest::{Guest, Toolchain};
 
 use super::{Context, Failure, Outcome};
 use crate::config::Config;
 use crate::host;
-use crate::plugin::catalog::Catalog;
+use crate::plugin::catalog::{Catalog, Loaded, PluginName, load_bytes};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     New(new::Args),
     Build(build::Args),
+    Inspect(inspect::Args),
+    Test(test::Args),
+    Bench(bench::Args),
     Add(add::Args),
     List(list::Args),
 }
@@ -28,8 +35,24 @@ pub fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::New(args) => new::run(args),
         Command::Build(args) => build::run(args, context),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Add(args) => add::run(args, context),
         Command::List(args) => list::run(args),
+    }
+}
+
+/// The plugin that `given` means: a file, or a name of the catalog.
+fn find(catalog: &Arc<Catalog>, given: &str) -> Result<Arc<Loaded>, Failure> {
+    let path = Path::new(given);
+    if path.is_file() {
+        let bytes = std::fs::read(path).with_context(|| format!("reading {given}"))?;
+        return Ok(load_bytes(catalog.engines(), &bytes, catalog.budgets()).with_context(|| given.to_owned())?);
+    }
+    match given.parse::<PluginName>() {
+        Ok(name) => Ok(catalog.load(&name)?),
+        Err(_) => Err(Failure::Usage(anyhow::anyhow!("{given} is neither a file nor NAME@VERSION of the catalog; `scrim plugin list` shows what is in it"))),
     }
 }
 
@@ -40,10 +63,7 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Failure> {
 /// Builds the plugin crate in `folder`, every variant of it, and tells what is being done meanwhile.
 fn build_guests(folder: &Path, context: &Context) -> Result<Vec<Guest>, Failure> {
     if !folder.join("Cargo.toml").is_file() {
-        return Err(Failure::Usage(anyhow::anyhow!(
-            "{} holds no Cargo.toml; `scrim plugin new NAME --slot SLOT` makes a plugin",
-            folder.display()
-        )));
+        return Err(Failure::Usage(anyhow::anyhow!("{} holds no Cargo.toml; `scrim plugin new NAME --slot SLOT` makes a plugin", folder.display())));
     }
     let spinner = context.spinner("looking for a compiler of guests");
     let toolchain = Toolchain::find(&|line| spinner.set_message(line.to_owned()))?;
