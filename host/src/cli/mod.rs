@@ -6,6 +6,7 @@
 mod censor;
 mod doctor;
 mod models;
+mod page;
 mod plugin;
 mod summary;
 
