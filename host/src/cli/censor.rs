@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigArg, Context, Failure, Outcome, summary};
+use super::{ConfigArg, Context, Failure, Outcome, page::Page, summary};
 use crate::censor::{self, Job, Swap};
 use crate::config::{Color, Config, CoverStyle, LabelGlob, PluginVersion, Policy, Sampler};
 use crate::host::{Host, HostError};
@@ -53,6 +53,9 @@ pub struct Args {
     /// Record every input and decision of the policies, for `scrim plugin test --replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Write a page that shows what was decided and why
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -124,9 +127,7 @@ impl SwapAt {
             When::At(at) => Ok(at),
             When::Share(share) => {
                 let length = probe.frames.map(|frames| probe.rate.time_of(frames)).or(probe.duration);
-                let length = length.ok_or_else(|| {
-                    Failure::Usage(anyhow!("the clip does not tell its length, so a swap needs a time instead of a share"))
-                })?;
+                let length = length.ok_or_else(|| Failure::Usage(anyhow!("the clip does not tell its length, so a swap needs a time instead of a share")))?;
                 Ok(Micros((length.0 as f64 * share).round() as u64))
             }
         }
@@ -152,9 +153,15 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         swaps,
         record: args.record.clone().map(|path| (path, RECORDING_BYTES_MAX)),
     };
-    let (witness, observer) = summary::Witness::new(false);
+    let (witness, observer) = summary::Witness::new(args.report.is_some());
+    let mut page = args.report.as_ref().map(|_| Page::new(&args.input, &clip, style));
     let bar = progress_bar(context, &clip);
-    let ran = censor::run(&host, job, observer, |_| bar.inc(1));
+    let ran = censor::run(&host, job, observer, |progress| {
+        bar.inc(1);
+        if let Some(page) = &mut page {
+            page.frame(&progress);
+        }
+    });
     bar.finish_and_clear();
     let outcome = match ran {
         Ok(outcome) => outcome,
@@ -164,8 +171,13 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let notes = witness.notes();
     let facts = summary::facts(&host, &outcome, &notes);
     print!("{}", summary::text(&args.output, &facts));
-    if let Some(path) = &args.record {
-        println!("{:<12} {}", "recording", path.display());
+    if let (Some(path), Some(page)) = (&args.report, page) {
+        page.write(path, &facts, &notes)?;
+    }
+    for (what, path) in [("recording", &args.record), ("report", &args.report)] {
+        if let Some(path) = path {
+            println!("{what:<12} {}", path.display());
+        }
     }
     if outcome.frames_out != outcome.counts.captured {
         return Err(Failure::Run(anyhow!("{} frames went in and {} came out", outcome.counts.captured, outcome.frames_out)));
@@ -222,9 +234,7 @@ fn planned(swap: &SwapAt, clip: &Probe, host: &Host) -> Result<Swap, Failure> {
 /// What in the configuration is at fault is told as such.
 fn host_failure(error: HostError) -> Failure {
     match error {
-        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => {
-            Failure::Usage(error.into())
-        }
+        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => Failure::Usage(error.into()),
         _ => Failure::Run(error.into()),
     }
 }
@@ -238,7 +248,7 @@ fn check_files(args: &Args) -> Outcome {
     if let Err(error) = crate::media::file::check_extension(&args.output) {
         faults.push(format!("OUT: {error}"));
     }
-    let outputs = [("OUT", Some(&args.output)), ("--record", args.record.as_ref())];
+    let outputs = [("OUT", Some(&args.output)), ("--record", args.record.as_ref()), ("--report", args.report.as_ref())];
     let outputs: Vec<(&str, &PathBuf)> = outputs.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
     for (index, (name, path)) in outputs.iter().enumerate() {
         let folder = folder_of(path);
@@ -279,21 +289,14 @@ impl Partial {
     }
 
     fn publish(self, output: &Path) -> Outcome {
-        std::fs::rename(&self.path, output).map_err(|error| {
-            Failure::Run(anyhow!(
-                "{} cannot be renamed to {}: {error}; the covered clip is in the former",
-                self.path.display(),
-                output.display()
-            ))
-        })
+        std::fs::rename(&self.path, output)
+            .map_err(|error| Failure::Run(anyhow!("{} cannot be renamed to {}: {error}; the covered clip is in the former", self.path.display(), output.display())))
     }
 
     /// The error, with what is left of the output. Frames in it are covered like any.
     fn kept(self, error: anyhow::Error) -> Failure {
         match std::fs::metadata(&self.path) {
-            Ok(file) if file.len() > 0 => {
-                Failure::Run(error.context(format!("OUT was not made; what was covered until the failure is in {}", self.path.display())))
-            }
+            Ok(file) if file.len() > 0 => Failure::Run(error.context(format!("OUT was not made; what was covered until the failure is in {}", self.path.display()))),
             _ => {
                 // Nothing in it: nothing to keep, and nothing lost if it cannot be removed.
                 let _ = std::fs::remove_file(&self.path);
@@ -329,14 +332,7 @@ mod tests {
         assert_eq!(at("3s:threshold=a@1.0.0"), Ok(When::At(Micros(3_000_000))));
         assert_eq!(at("1:02.5:cascade=a@1.0.0"), Ok(When::At(Micros(62_500_000))));
         assert_eq!(at("1:00:00:cascade=a@1.0.0"), Ok(When::At(Micros(3_600_000_000))));
-        for bad in [
-            "cascade=a@1.0.0",
-            "101%:cascade=a@1.0.0",
-            "-1:cascade=a@1.0.0",
-            "x:cascade=a@1.0.0",
-            "inf:cascade=a@1.0.0",
-            "1:2:3:4:cascade=a@1.0.0",
-        ] {
+        for bad in ["cascade=a@1.0.0", "101%:cascade=a@1.0.0", "-1:cascade=a@1.0.0", "x:cascade=a@1.0.0", "inf:cascade=a@1.0.0", "1:2:3:4:cascade=a@1.0.0"] {
             assert!(at(bad).is_err(), "{bad}");
         }
         let policy = |text: &str| text.parse::<InSlot>().unwrap_err();

@@ -7,6 +7,7 @@ mod censor;
 mod doctor;
 mod judge;
 mod models;
+mod page;
 mod plugin;
 mod summary;
 
