@@ -153,7 +153,8 @@ impl Toolchain {
     /// Runs `cargo build`, its messages to stderr; answers with the modules by target name.
     fn cargo(&self, package: &Package, what: &[OsString], whole_program: bool) -> Result<Vec<(String, PathBuf)>, GuestError> {
         let mut command = self.command(package, whole_program);
-        command.args(what);
+        // Cargo reads its configuration from where it stands.
+        command.args(what).current_dir(package.manifest.parent().unwrap_or(&package.root));
         let output = command.stderr(Stdio::inherit()).output().map_err(|source| GuestError::Run {
             program: "cargo".into(),
             hint: "install Rust from rustup.rs",
@@ -274,7 +275,7 @@ impl Package {
         let manifest = folder.join("Cargo.toml");
         let manifest = manifest.canonicalize().map_err(|_| GuestError::NotAPackage(manifest))?;
         let mut command = Command::new(cargo());
-        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
+        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest).current_dir(folder);
         let output = command.stderr(Stdio::inherit()).output().map_err(|source| GuestError::Run {
             program: "cargo".into(),
             hint: "install Rust from rustup.rs",
