@@ -37,6 +37,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-pub(crate) fn unknown(found: u32, own: u32) -> String {
+/// The refusal of a state that was saved under version `found` by a plugin that reads version `own`.
+pub fn unknown(found: u32, own: u32) -> String {
     format!("state version {found} is unknown to this plugin, which reads version {own}")
 }

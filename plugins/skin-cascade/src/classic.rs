@@ -91,6 +91,11 @@ impl Cascade for Classic {
     type Config = Config;
     type State = NoState;
 
+    /// Back from 2.0, whose memory these rules have no use for.
+    fn upgrade(version: u32, _: &[u8]) -> Result<NoState, String> {
+        if version == 2 { Ok(NoState::default()) } else { Err(scrim_sdk::state::unknown(version, Self::STATE_VERSION)) }
+    }
+
     fn new(config: Config) -> Result<Self, String> {
         check_span("skin_cr", config.skin_cr)?;
         check_span("skin_cb", config.skin_cb)?;

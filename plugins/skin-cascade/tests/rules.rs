@@ -161,6 +161,21 @@ fn an_ended_source_and_the_oldest_of_too_many_are_forgotten() {
     assert_eq!(policy.snapshot().len(), empty);
 }
 
+/// One can be swapped for the other, there and back; an unknown state is still refused.
+#[test]
+fn each_version_takes_over_from_the_other() {
+    let (mut classic, mut regions) = (Harness::<Classic>::new("{}"), Harness::<Regions>::new("{}"));
+    let wall = Thumbnail::filled(64, 36, 120, 128, 128);
+    regions.screen(0, &source("cam"), &wall, &people(), &Hints::default());
+    let full = regions.snapshot();
+    classic.restore("2.0.0", &full).expect("2.0's state is left behind");
+    regions.restore("1.0.0", &classic.snapshot()).expect("1.0 has none");
+    assert!(regions.snapshot().len() < full.len(), "sources start anew");
+    let mut unknown = full.clone();
+    unknown[..4].copy_from_slice(&9u32.to_le_bytes());
+    assert!(regions.restore("3.0.0", &unknown).is_err());
+}
+
 /// The largest state that the settings allow fits into a snapshot.
 #[test]
 fn a_full_memory_fits_a_snapshot() {

@@ -37,6 +37,11 @@ impl Cascade for Regions {
     type State = State;
     const STATE_VERSION: u32 = 2;
 
+    /// 1.0 keeps nothing, so there is nothing to take over: sources start anew, which asks for a look at each.
+    fn upgrade(version: u32, _: &[u8]) -> Result<State, String> {
+        if version == 1 { Ok(State::default()) } else { Err(scrim_sdk::state::unknown(version, Self::STATE_VERSION)) }
+    }
+
     fn new(config: Config) -> Result<Self, String> {
         config.check()?;
         Ok(Self { config, heads: Heads::default(), skin: Skin::default() })
