@@ -1,6 +1,7 @@
 //! Plugins as an author's toolchain builds them, in the real host: what the SDK promises holds behind the sandbox too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scrim_host::media::frame::Micros;
 use scrim_host::plugin::catalog::{CatalogError, Loaded, load_bytes};
@@ -19,7 +20,16 @@ fn load(engines: &Arc<Engines>, name: &str) -> Arc<Loaded> {
 }
 
 fn start(engines: &Arc<Engines>, name: &str, config: &str) -> PolicyInstance {
-    let mut instance = PolicyInstance::start(&load(engines, name), Micros(0), &Budgets::default()).unwrap();
+    start_within(engines, name, config, &Budgets::default())
+}
+
+/// For what a busy machine may take longer over than a frame's budget: these tests are of another limit.
+fn unhurried() -> Budgets {
+    Budgets { cascade: Duration::from_secs(20), ..Budgets::default() }
+}
+
+fn start_within(engines: &Arc<Engines>, name: &str, config: &str, budgets: &Budgets) -> PolicyInstance {
+    let mut instance = PolicyInstance::start(&load(engines, name), Micros(0), budgets).unwrap();
     instance.configure(Micros(0), config).unwrap().unwrap();
     instance
 }
@@ -83,7 +93,7 @@ fn a_panic_traps_and_memory_is_capped() {
     assert!(screened(&mut trap, 0).is_ok());
     assert!(matches!(screened(&mut trap, 1), Err(Fault::Trap(_))));
     assert_eq!(screened(&mut trap, 2), Err(Fault::Restarting));
-    let mut hog = start(&engines, "cascade", r#"{"how": "hog"}"#);
+    let mut hog = start_within(&engines, "cascade", r#"{"how": "hog"}"#, &unhurried());
     assert!(matches!(screened(&mut hog, 0), Err(Fault::OutOfMemory)));
 }
 
@@ -120,7 +130,7 @@ fn wrong_answers_are_refused() {
 #[test]
 fn a_flood_of_messages_is_dropped_and_counted() {
     let engines = engines();
-    let mut flood = start(&engines, "cascade", r#"{"how": "flood"}"#);
+    let mut flood = start_within(&engines, "cascade", r#"{"how": "flood"}"#, &unhurried());
     screened(&mut flood, 0).unwrap();
     assert!(flood.log_dropped() >= 9_980, "{}", flood.log_dropped());
 }
@@ -160,7 +170,7 @@ fn wasi_is_there_and_empty() {
     let told = |at: u64| {
         let mut instance = start(&engines, "wasi", "{}");
         let screenings = screened(&mut instance, at).unwrap();
-        screenings.into_iter().map(|screening| screening.reason).collect::<Vec<_>>()
+        screenings[0].reason.split("; ").map(str::to_owned).collect::<Vec<_>>()
     };
     let told_first = told(7_000_001);
     assert_eq!(told_first[0], "monotonic 7000001000", "nanoseconds of the call's at-us");

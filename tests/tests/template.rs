@@ -26,7 +26,8 @@ fn a_new_plugin_of_each_slot_passes_its_test_and_builds() {
         let folder = parent.path().join(&name);
         template::create(&folder, &name, slot, &template::own_sdk().unwrap()).unwrap();
         pinned(&folder);
-        let status = Command::new(env!("CARGO")).args(["test", "--quiet"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR").status().unwrap();
+        let status =
+            Command::new(env!("CARGO")).args(["test", "--quiet"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR").status().unwrap();
         assert!(status.success(), "the native test of {slot}");
         let guests = toolchain.build(&folder).unwrap();
         assert_eq!((guests.len(), guests[0].file_name()), (1, format!("{name}-0.1.0.wasm")));

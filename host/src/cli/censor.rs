@@ -127,7 +127,9 @@ impl SwapAt {
             When::At(at) => Ok(at),
             When::Share(share) => {
                 let length = probe.frames.map(|frames| probe.rate.time_of(frames)).or(probe.duration);
-                let length = length.ok_or_else(|| Failure::Usage(anyhow!("the clip does not tell its length, so a swap needs a time instead of a share")))?;
+                let length = length.ok_or_else(|| {
+                    Failure::Usage(anyhow!("the clip does not tell its length, so a swap needs a time instead of a share"))
+                })?;
                 Ok(Micros((length.0 as f64 * share).round() as u64))
             }
         }
@@ -234,7 +236,9 @@ fn planned(swap: &SwapAt, clip: &Probe, host: &Host) -> Result<Swap, Failure> {
 /// What in the configuration is at fault is told as such.
 fn host_failure(error: HostError) -> Failure {
     match error {
-        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => Failure::Usage(error.into()),
+        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => {
+            Failure::Usage(error.into())
+        }
         _ => Failure::Run(error.into()),
     }
 }
@@ -289,14 +293,21 @@ impl Partial {
     }
 
     fn publish(self, output: &Path) -> Outcome {
-        std::fs::rename(&self.path, output)
-            .map_err(|error| Failure::Run(anyhow!("{} cannot be renamed to {}: {error}; the covered clip is in the former", self.path.display(), output.display())))
+        std::fs::rename(&self.path, output).map_err(|error| {
+            Failure::Run(anyhow!(
+                "{} cannot be renamed to {}: {error}; the covered clip is in the former",
+                self.path.display(),
+                output.display()
+            ))
+        })
     }
 
     /// The error, with what is left of the output. Frames in it are covered like any.
     fn kept(self, error: anyhow::Error) -> Failure {
         match std::fs::metadata(&self.path) {
-            Ok(file) if file.len() > 0 => Failure::Run(error.context(format!("OUT was not made; what was covered until the failure is in {}", self.path.display()))),
+            Ok(file) if file.len() > 0 => {
+                Failure::Run(error.context(format!("OUT was not made; what was covered until the failure is in {}", self.path.display())))
+            }
             _ => {
                 // Nothing in it: nothing to keep, and nothing lost if it cannot be removed.
                 let _ = std::fs::remove_file(&self.path);
@@ -332,7 +343,14 @@ mod tests {
         assert_eq!(at("3s:threshold=a@1.0.0"), Ok(When::At(Micros(3_000_000))));
         assert_eq!(at("1:02.5:cascade=a@1.0.0"), Ok(When::At(Micros(62_500_000))));
         assert_eq!(at("1:00:00:cascade=a@1.0.0"), Ok(When::At(Micros(3_600_000_000))));
-        for bad in ["cascade=a@1.0.0", "101%:cascade=a@1.0.0", "-1:cascade=a@1.0.0", "x:cascade=a@1.0.0", "inf:cascade=a@1.0.0", "1:2:3:4:cascade=a@1.0.0"] {
+        for bad in [
+            "cascade=a@1.0.0",
+            "101%:cascade=a@1.0.0",
+            "-1:cascade=a@1.0.0",
+            "x:cascade=a@1.0.0",
+            "inf:cascade=a@1.0.0",
+            "1:2:3:4:cascade=a@1.0.0",
+        ] {
             assert!(at(bad).is_err(), "{bad}");
         }
         let policy = |text: &str| text.parse::<InSlot>().unwrap_err();

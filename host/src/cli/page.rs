@@ -92,7 +92,10 @@ impl Page {
                     at: decision.at,
                     slot: decision.slot.to_string(),
                     policy: decision.plugin.clone().unwrap_or_else(|| "the host".to_owned()),
-                    text: decision.fault.as_ref().map_or_else(|| decision.summary.clone(), |fault| format!("{}; {fault}", decision.summary)),
+                    text: decision
+                        .fault
+                        .as_ref()
+                        .map_or_else(|| decision.summary.clone(), |fault| format!("{}; {fault}", decision.summary)),
                 }),
                 Note::Event(_) => {}
             }

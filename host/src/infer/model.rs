@@ -441,7 +441,7 @@ mod tests {
             .replace("kind = \"yolo\"", "kind = \"yoda\"")
             .replace("size = 320", "size = \"big\"")
             .replace("colour = \"bgr\"", "color = \"bgr\"")
-            .replace("default = 0.4", "default = 4");
+            .replace("default = 0.25", "default = 4");
         let found = faults(&text);
         for expected in [
             "m.toml: kind: ",
@@ -486,6 +486,6 @@ mod tests {
     #[test]
     fn thresholds_are_per_label_with_a_default() {
         let spec = ModelSpec::parse(Path::new("m.toml"), &format!("{GOOD}FACE_MALE = 0.5\n")).unwrap();
-        assert_eq!((spec.thresholds.base("FACE_MALE"), spec.thresholds.base("FACE_FEMALE")), (0.5, 0.4));
+        assert_eq!((spec.thresholds.base("FACE_MALE"), spec.thresholds.base("FACE_FEMALE")), (0.5, 0.25));
     }
 }

@@ -34,7 +34,9 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         let times: serde_json::Map<_, _> = rows
             .iter()
-            .map(|(name, times)| ((*name).to_owned(), serde_json::json!({ "p50_us": us(times, 0.5), "p95_us": us(times, 0.95), "count": times.len() })))
+            .map(|(name, times)| {
+                ((*name).to_owned(), serde_json::json!({ "p50_us": us(times, 0.5), "p95_us": us(times, 0.95), "count": times.len() }))
+            })
             .collect();
         println!("{}", serde_json::json!({ "plugin": loaded.name.to_string(), "times": times, "memory_bytes": measured.memory }));
         return Ok(());

@@ -52,7 +52,9 @@ fn find(catalog: &Arc<Catalog>, given: &str) -> Result<Arc<Loaded>, Failure> {
     }
     match given.parse::<PluginName>() {
         Ok(name) => Ok(catalog.load(&name)?),
-        Err(_) => Err(Failure::Usage(anyhow::anyhow!("{given} is neither a file nor NAME@VERSION of the catalog; `scrim plugin list` shows what is in it"))),
+        Err(_) => Err(Failure::Usage(anyhow::anyhow!(
+            "{given} is neither a file nor NAME@VERSION of the catalog; `scrim plugin list` shows what is in it"
+        ))),
     }
 }
 
@@ -63,7 +65,10 @@ fn catalog(config: &Config) -> Result<Arc<Catalog>, Failure> {
 /// Builds the plugin crate in `folder`, every variant of it, and tells what is being done meanwhile.
 fn build_guests(folder: &Path, context: &Context) -> Result<Vec<Guest>, Failure> {
     if !folder.join("Cargo.toml").is_file() {
-        return Err(Failure::Usage(anyhow::anyhow!("{} holds no Cargo.toml; `scrim plugin new NAME --slot SLOT` makes a plugin", folder.display())));
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "{} holds no Cargo.toml; `scrim plugin new NAME --slot SLOT` makes a plugin",
+            folder.display()
+        )));
     }
     let spinner = context.spinner("looking for a compiler of guests");
     let toolchain = Toolchain::find(&|line| spinner.set_message(line.to_owned()))?;

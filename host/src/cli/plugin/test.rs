@@ -39,7 +39,8 @@ pub fn run(args: Args) -> Outcome {
     let scope = if args.all { Scope::All } else { Scope::Auto };
     let mut same = true;
     for file in &args.replay {
-        let diff: DecisionDiff = replay(&loaded, file, scope, catalog.budgets()).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+        let diff: DecisionDiff =
+            replay(&loaded, file, scope, catalog.budgets()).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
         if args.json {
             println!("{}", serde_json::to_string(&diff)?);
         } else {
