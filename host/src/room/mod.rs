@@ -7,3 +7,4 @@ pub mod mutant;
 pub mod offline;
 pub mod settings;
 pub mod source;
+pub mod strain;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
 use super::mutant::{Mutant, mutant};
 use super::settings::{FailMode, Settings};
+use super::strain::Strain;
 use crate::geometry::Rect;
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::vision::change::{Change, Signature};
@@ -45,7 +46,8 @@ pub struct SceneHints {
 pub enum Request {
     /// Ask the cascade; answer with [`Source::screened`].
     Screen { frame: Frame, detectors: Vec<Arc<str>>, hints: SceneHints },
-    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`].
+    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`]. One that is late may be asked for a second time under
+    /// the same name; the first answer counts.
     Look { id: LookId, frame: Frame, why: Why, deadline: Micros },
     /// Ask the threshold policy; answer with [`Source::weighed`]. Detections carry the trail they were matched with.
     Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
@@ -109,10 +111,14 @@ pub struct Counts {
     pub full_covers: BTreeMap<Unjudged, u64>,
     pub passed_unjudged: u64,
     pub masked: u64,
+    /// Frames whose masks were wider since looks were late.
+    pub widened: u64,
 }
 
 /// A gap between frames past this (and past `look_max`) starts a new shot.
 const GAP_MIN: Micros = Micros::from_millis(250);
+/// More generations than looks of any of them can be out.
+const COMMITS_MAX: usize = 16;
 /// A frame counts as not followed after twice the usual interval, but not before this.
 const STARVED_MIN: Micros = Micros::from_millis(40);
 
@@ -142,6 +148,8 @@ pub struct Source {
     /// A shorter delay, and when it begins to hold.
     shorter: Option<(Micros, Micros)>,
     delay: Micros,
+    /// Generations of the threshold policy and when each came into force, the last few.
+    commits: BTreeMap<u64, Micros>,
     requests: VecDeque<Request>,
     counts: Counts,
     mutant: Option<Mutant>,
@@ -166,6 +174,7 @@ impl Source {
             change: Change::default(),
             screening: None,
             shorter: None,
+            commits: BTreeMap::new(),
             requests: VecDeque::new(),
             counts: Counts::default(),
             mutant,
@@ -242,8 +251,12 @@ impl Source {
         self.line.push_back(Entry { frame, signature: signature.clone(), shot, settings: self.settings.clone() });
         self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starved: false });
         for detector in self.settings.detectors.iter().map(|d| d.name.clone()).collect::<Vec<_>>() {
-            let mutant = self.mutant;
-            self.channels.entry(detector).or_insert_with(|| Channel::new(mutant)).captured(&self.line, closes);
+            let (mutant, commits) = (self.mutant, &self.commits);
+            let new = || commits.iter().fold(Channel::new(mutant), |mut channel, (generation, at)| {
+                channel.committed(*generation, *at);
+                channel
+            });
+            self.channels.entry(detector).or_insert_with(new).captured(&self.line, closes);
         }
         self.collect(now);
         self.sample();
@@ -333,6 +346,21 @@ impl Source {
         [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
     }
 
+    /// A new generation of the threshold policy came into force, for the frames captured from now on. Until it has weighed one of
+    /// them, what it counts is added to what older ones hold.
+    pub fn committed(&mut self, generation: u64, now: Micros) {
+        self.commits.insert(generation, now);
+        if self.commits.len() > COMMITS_MAX {
+            self.commits.pop_first();
+        }
+        self.channels.values_mut().for_each(|channel| channel.committed(generation, now));
+    }
+
+    /// What is given up since looks come late.
+    pub fn strain(&self) -> Strain {
+        self.channels.values().map(Channel::strain).max().unwrap_or_default()
+    }
+
     /// Advances the clock; returns the next frame that is due, with what covers it. To be called until it returns none.
     pub fn publish(&mut self, now: Micros) -> Option<Published> {
         self.watch(now);
@@ -392,8 +420,10 @@ impl Source {
             if let Err(reason) = channel.judge(e) {
                 unjudged = unjudged.or(Some((detector.name.clone(), reason)));
             }
-            masks.extend(channel.masks(e));
+            let masked = if mutant!(self.mutant, Mutant::OffByOneFrame) { self.line.get(1).unwrap_or(e) } else { e };
+            masks.extend(channel.masks(masked));
         }
+        self.counts.widened += u64::from(!masks.is_empty() && self.strain() == Strain::Wide);
         self.counts.published += 1;
         let mut passed_unjudged = None;
         let cover = match unjudged {
@@ -419,7 +449,7 @@ impl Source {
             (self.since_sample, self.cut_since_sample) = (0, false);
             return;
         }
-        if self.screening.is_some() || e.settings.detectors.is_empty() {
+        if self.screening.is_some() || e.settings.detectors.is_empty() || self.strain() > Strain::None {
             return;
         }
         let (interval, shot) = (newest.interval, newest.shot);
