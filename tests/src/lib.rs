@@ -6,3 +6,4 @@ pub mod coverage;
 pub mod guest;
 pub mod memory;
 pub mod parity;
+pub mod sim;

@@ -151,6 +151,8 @@ const MEMORY_MAX: Micros = Micros::from_millis(60_000);
 const WIDER: f32 = 0.15;
 
 pub struct Channel {
+    /// The detector's.
+    name: Arc<str>,
     looks: BTreeMap<FrameSeq, Look>,
     /// The frame that the clock wants looked at, while it waits for a cut that might follow.
     candidate: Option<FrameSeq>,
@@ -172,8 +174,9 @@ struct Memo {
 }
 
 impl Channel {
-    pub fn new(mutant: Option<Mutant>) -> Self {
+    pub fn new(name: Arc<str>, mutant: Option<Mutant>) -> Self {
         Self {
+            name,
             looks: BTreeMap::new(),
             candidate: None,
             wanted: Vec::new(),
@@ -189,6 +192,11 @@ impl Channel {
         std::mem::take(&mut self.wanted)
     }
 
+    /// Whether the detector was enabled when the frame was captured.
+    fn owes(&self, e: &Entry) -> bool {
+        e.settings.detector(&self.name).is_some()
+    }
+
     /// A frame was captured (the newest of the line). `before` is the frame before it, where it is the last of its shot.
     pub fn captured(&mut self, line: &DelayLine, closes: Option<FrameSeq>) {
         let Some(newest) = line.back() else { return };
@@ -201,20 +209,38 @@ impl Channel {
             return;
         };
         // Frames that were captured under other settings keep theirs.
-        let clock = line.iter().rev().take_while(|e| e.frame.seq > looked).map(|e| e.settings.clock()).min().unwrap_or_default();
+        let clock = line
+            .iter()
+            .rev()
+            .take_while(|e| e.frame.seq > looked)
+            .filter(|e| self.owes(e))
+            .map(|e| e.settings.clock())
+            .min()
+            .unwrap_or_default();
+        let mut previous = previous.at;
         if let Some(candidate) = self.candidate {
-            let waited = newest.frame.at.saturating_sub(entry(line, candidate).map_or(Micros::ZERO, |e| e.frame.at));
-            if waited >= newest.settings.patience {
-                self.candidate = None;
-                self.want(line, candidate, Why::Clock);
+            let asked_for = entry(line, candidate).map_or(Micros::ZERO, |e| e.frame.at);
+            if newest.frame.at.saturating_sub(asked_for) < newest.settings.patience {
+                return;
             }
-        } else if newest.frame.at.saturating_sub(previous.at).0 + frame_interval(line).0 / 2 >= clock.0 {
+            self.candidate = None;
+            self.want(line, candidate, Why::Clock);
+            previous = asked_for;
+        }
+        if newest.frame.at.saturating_sub(previous).0 + frame_interval(line).0 / 2 >= clock.0 {
             if newest.settings.patience == Micros::ZERO {
                 self.want(line, seq, Why::Clock);
             } else {
                 self.candidate = Some(seq);
             }
         }
+    }
+
+    /// The first frame of the newest shot that comes after its last look.
+    pub fn waiting<'a>(&self, line: &'a DelayLine) -> Option<&'a Entry> {
+        let newest = line.back()?;
+        let looked = self.latest_in(newest.shot).map(|(seq, _)| seq);
+        line.iter().find(|e| self.owes(e) && e.shot == newest.shot && looked.is_none_or(|looked| e.frame.seq > looked))
     }
 
     /// No frame has followed the newest: what waits for one waits no longer.
@@ -264,19 +290,25 @@ impl Channel {
         }
     }
 
-    /// A look found something, or nothing; it is not done before it is weighed.
-    pub fn looked(&mut self, seq: FrameSeq, detections: Vec<Detection>) {
-        let Some(look) = self.looks.get_mut(&seq).filter(|l| matches!(l.state, State::Out | State::Lost)) else { return };
+    /// A look found something, or nothing; it is not done before it is weighed. Returns whether this was its first answer.
+    pub fn looked(&mut self, seq: FrameSeq, detections: Vec<Detection>) -> bool {
+        let mut seq = seq;
+        if mutant!(self.mutant, Mutant::VerdictsOutOfOrder) {
+            // Taken for the answer to the oldest request.
+            seq = self.looks.iter().find(|(_, l)| matches!(l.state, State::Out) && !l.given_up).map_or(seq, |(oldest, _)| *oldest);
+        }
+        let Some(look) = self.looks.get_mut(&seq).filter(|l| matches!(l.state, State::Out | State::Lost)) else { return false };
         if look.overdue.take().is_some() {
             self.outcomes.note(false);
         }
         look.state = State::Weighing(detections);
         if mutant!(self.mutant, Mutant::EarlyCommit) {
             // Done before the policy has spoken; its verdicts are added when they come.
-            let State::Weighing(detections) = std::mem::replace(&mut look.state, State::Lost) else { return };
+            let State::Weighing(detections) = std::mem::replace(&mut look.state, State::Lost) else { return false };
             look.state = State::Done { generation: 0, detections, verdicts: Vec::new() };
             self.memo = None;
         }
+        true
     }
 
     /// The verdicts on what a look found.
@@ -329,10 +361,11 @@ impl Channel {
         }
     }
 
-    /// Asks a second time for a required look that failed or is overdue, unless the detector is far behind anyhow.
+    /// Asks a second time for a look that failed or is overdue, unless the detector is far behind anyhow. Optional ones too: what was
+    /// asked for since counts on them.
     fn ask_again(&mut self, line: &DelayLine, seq: FrameSeq) -> bool {
         let spare = self.strain() < Strain::Wide && entry(line, seq).is_some();
-        let Some(look) = self.looks.get_mut(&seq).filter(|l| spare && l.why.required() && !l.again) else { return false };
+        let Some(look) = self.looks.get_mut(&seq).filter(|l| spare && !l.again) else { return false };
         look.again = true;
         self.wanted.push(Wanted { seq, why: Why::Again, deadline: look.deadline });
         true
@@ -424,24 +457,30 @@ impl Channel {
         let seq = e.frame.seq;
         let across_cuts = mutant!(self.mutant, Mutant::LookAcrossCut);
         let in_shot = |l: &Look| l.shot == e.shot || across_cuts;
-        let (a, earlier) = self.looks.range(..=seq).rev().find(|(s, l)| in_shot(l) && self.counts(**s, l)).ok_or(Unjudged::NoEarlierLook)?;
+        let (a, earlier) =
+            self.looks.range(..=seq).rev().find(|(s, l)| in_shot(l) && self.counts(**s, l)).ok_or(Unjudged::NoEarlierLook)?;
         if *a == seq {
             return Ok(());
         }
         if mutant!(self.mutant, Mutant::NoFreshnessCheck) {
             return Ok(());
         }
-        let later = self.looks.range(seq..).find(|(s, l)| in_shot(l) && self.counts(**s, l));
-        let Some((b, later)) = later else {
-            let still = e.signature.compare(&earlier.signature).changed == 0.0;
-            let fresh = e.frame.at.saturating_sub(earlier.at) <= e.settings.look_max;
-            let out = self.looks.range(*a..=seq).any(|(_, l)| l.is_out());
-            return if still && fresh && !out { Ok(()) } else { Err(Unjudged::NoLaterLook) };
-        };
-        if *b == seq {
+        let Err(reason) = self.judge_pair(e, *a, earlier) else { return Ok(()) };
+        // Where no block changed since the earlier look, that one serves as the later one too.
+        let fresh = e.frame.at.saturating_sub(earlier.at) <= e.settings.look_max;
+        let out = self.looks.range(*a..=seq).any(|(_, l)| l.is_out());
+        let still = fresh && !out && e.signature.compare(&earlier.signature).changed == 0.0;
+        if still { Ok(()) } else { Err(reason) }
+    }
+
+    fn judge_pair(&self, e: &Entry, a: FrameSeq, earlier: &Look) -> Result<(), Unjudged> {
+        let in_shot = |l: &Look| l.shot == e.shot || mutant!(self.mutant, Mutant::LookAcrossCut);
+        let later = self.looks.range(e.frame.seq..).find(|(s, l)| in_shot(l) && self.counts(**s, l));
+        let (b, later) = later.ok_or(Unjudged::NoLaterLook)?;
+        if *b == e.frame.seq {
             return Ok(());
         }
-        if !mutant!(self.mutant, Mutant::VerdictsOutOfOrder) && self.looks.range(*a..*b).any(|(_, l)| in_shot(l) && l.is_out()) {
+        if !mutant!(self.mutant, Mutant::VerdictsOutOfOrder) && self.looks.range(a..*b).any(|(_, l)| in_shot(l) && l.is_out()) {
             return Err(Unjudged::LookOut);
         }
         if later.at.saturating_sub(earlier.at) > e.settings.look_max {
@@ -523,7 +562,7 @@ impl Channel {
     }
 
     /// The shot ends with `last`: the frames after its newest look need one as late.
-    fn close(&mut self, line: &DelayLine, last: FrameSeq) {
+    pub fn close(&mut self, line: &DelayLine, last: FrameSeq) {
         self.finish_at(line, last, Why::Last);
     }
 
@@ -557,7 +596,7 @@ impl Channel {
 
     /// Asks for a look, and for those that the frames between it and the look before need because they are unlike both.
     fn want(&mut self, line: &DelayLine, seq: FrameSeq, why: Why) {
-        let Some(e) = entry(line, seq) else { return };
+        let Some(e) = entry(line, seq).filter(|e| self.owes(e)) else { return };
         if self.looks.contains_key(&seq) {
             return;
         }
@@ -565,7 +604,7 @@ impl Channel {
             self.looks.retain(|_, l| l.shot != e.shot || !l.is_out());
         }
         let previous = self.looks.range(..seq).rev().find(|(_, l)| l.shot == e.shot && l.stands()).map(|(seq, _)| *seq);
-        let first_waiting = line.iter().find(|f| f.shot == e.shot && previous.is_none_or(|p| f.frame.seq > p)).unwrap_or(e);
+        let first_waiting = line.iter().find(|f| self.owes(f) && f.shot == e.shot && previous.is_none_or(|p| f.frame.seq > p)).unwrap_or(e);
         let deadline = first_waiting.frame.at + first_waiting.settings.delay;
         self.looks.insert(seq, Look::new(e, why, deadline, State::Out));
         self.wanted.push(Wanted { seq, why, deadline });
@@ -575,8 +614,13 @@ impl Channel {
     /// A look, or a skip that stands for one, was added: what lies between it and its neighbours may need looks of its own.
     fn entered(&mut self, line: &DelayLine, e: &Entry) {
         let seq = e.frame.seq;
-        if self.candidate.is_some_and(|c| c <= seq) {
-            self.candidate = None;
+        let earlier = self.looks.range(..seq).rev().find(|(_, l)| l.shot == e.shot && l.stands()).map(|(_, l)| l.at);
+        if let Some(candidate) = self.candidate.take_if(|c| *c <= seq) {
+            let span = earlier.map_or(Micros::ZERO, |at| e.frame.at.saturating_sub(at));
+            let look_max = entry(line, candidate).map_or(Micros::MAX, |c| c.settings.look_max);
+            if candidate < seq && span > look_max.min(e.settings.look_max) {
+                self.want(line, candidate, Why::Clock);
+            }
         }
         let neighbour = |(seq, l): (&FrameSeq, &Look)| (l.shot == e.shot && l.stands()).then(|| (*seq, l.signature.clone()));
         let previous = self.looks.range(..seq).rev().find_map(neighbour);
@@ -591,7 +635,7 @@ impl Channel {
 
     /// Asks for a look at the frame between two looks that is most unlike both, and so on for the halves that it makes.
     fn fill(&mut self, line: &DelayLine, a: (FrameSeq, &Signature), b: (FrameSeq, &Signature)) {
-        let between = line.iter().filter(|f| f.frame.seq > a.0 && f.frame.seq < b.0);
+        let between = line.iter().filter(|f| self.owes(f) && f.frame.seq > a.0 && f.frame.seq < b.0);
         let unlike = between.map(|f| (f.signature.compare_all(&[a.1, b.1]).unlike, f.frame.seq));
         let worst = unlike.filter(|(u, _)| *u > UNLIKE_MAX).max_by(|x, y| x.0.total_cmp(&y.0));
         if let Some((_, middle)) = worst {

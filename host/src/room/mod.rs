@@ -1,5 +1,6 @@
 //! One room: its sources, its policies, the one task that changes them.
 
+pub mod admission;
 pub mod channel;
 pub mod judges;
 pub mod live;

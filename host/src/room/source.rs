@@ -131,7 +131,8 @@ struct Newest {
     interval: Micros,
     /// From the frame before it.
     change: Change,
-    starved: bool,
+    /// When it counts as not followed; none once that has been said.
+    starves: Option<Micros>,
 }
 
 pub struct Source {
@@ -249,17 +250,32 @@ impl Source {
         self.since_sample += 1;
         let (seq, at) = (frame.seq, frame.at);
         self.line.push_back(Entry { frame, signature: signature.clone(), shot, settings: self.settings.clone() });
-        self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starved: false });
+        self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starves: None });
         for detector in self.settings.detectors.iter().map(|d| d.name.clone()).collect::<Vec<_>>() {
             let (mutant, commits) = (self.mutant, &self.commits);
-            let new = || commits.iter().fold(Channel::new(mutant), |mut channel, (generation, at)| {
-                channel.committed(*generation, *at);
-                channel
-            });
+            let name = detector.clone();
+            let new = || {
+                commits.iter().fold(Channel::new(name, mutant), |mut channel, (generation, at)| {
+                    channel.committed(*generation, *at);
+                    channel
+                })
+            };
             self.channels.entry(detector).or_insert_with(new).captured(&self.line, closes);
+        }
+        if let Some(before) = self.line.len().checked_sub(2).map(|i| &self.line[i]) {
+            // A detector that is enabled no more still owes the frames before this one a later look.
+            for detector in before.settings.detectors.iter().filter(|d| self.settings.detector(&d.name).is_none()) {
+                if let Some(channel) = self.channels.get_mut(&detector.name) {
+                    channel.close(&self.line, before.frame.seq);
+                }
+            }
         }
         self.collect(now);
         self.sample();
+        let starves = self.starves();
+        if let Some(newest) = &mut self.newest {
+            newest.starves = starves;
+        }
         Ok(())
     }
 
@@ -306,11 +322,13 @@ impl Source {
         if !channel.is_out(id.seq) {
             self.counts.looks_late += 1;
         }
-        self.sampler.looked(!detections.is_empty());
         for detection in &mut detections {
             detection.trail = None;
         }
-        channel.looked(id.seq, detections.clone());
+        if !channel.looked(id.seq, detections.clone()) {
+            return;
+        }
+        self.sampler.looked(!detections.is_empty());
         let at = entry(&self.line, id.seq).map_or(now, |e| e.frame.at);
         self.requests.push_back(Request::Weigh { id, at, detections });
     }
@@ -342,7 +360,7 @@ impl Source {
     pub fn next_wake(&self) -> Option<Micros> {
         let due = self.line.front().map(|e| e.frame.at + self.delay);
         let deadline = self.channels.values().filter_map(Channel::next_deadline).min();
-        let starved = self.newest.as_ref().filter(|n| !n.starved && !self.line.is_empty()).map(|n| n.at + starved_after(n));
+        let starved = self.newest.as_ref().filter(|_| !self.line.is_empty()).and_then(|n| n.starves);
         [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
     }
 
@@ -394,8 +412,8 @@ impl Source {
     }
 
     fn watch(&mut self, now: Micros) {
-        if let Some(newest) = self.newest.as_mut().filter(|n| !n.starved && now >= n.at + starved_after(n)) {
-            newest.starved = true;
+        if let Some(newest) = self.newest.as_mut().filter(|n| n.starves.is_some_and(|at| now >= at)) {
+            newest.starves = None;
             self.channels.values_mut().for_each(|channel| channel.starved(&self.line));
             self.collect(now);
         }
@@ -491,6 +509,18 @@ impl Source {
         self.requests.push_back(Request::Screen { frame: e.frame, detectors, hints });
     }
 
+    /// When the newest frame counts as not followed: after twice the usual interval, or when a look must be asked for so that it can
+    /// be asked for a second time before the first frame that waits for it is due.
+    fn starves(&self) -> Option<Micros> {
+        let (newest, e) = (self.newest.as_ref()?, self.line.back()?);
+        let usual = newest.at + Micros((newest.interval.0 * 2).max(STARVED_MIN.0));
+        let latest = self.channels.iter().filter_map(|(name, channel)| {
+            let twice = Micros(e.settings.detector(name)?.look_budget.0 * 2);
+            channel.waiting(&self.line).map(|first| (first.frame.at + first.settings.delay).saturating_sub(twice))
+        });
+        Some(latest.min().map_or(usual, |latest| usual.min(latest)).max(newest.at))
+    }
+
     /// Turns what the channels want into requests.
     fn collect(&mut self, now: Micros) {
         for (detector, channel) in &mut self.channels {
@@ -503,10 +533,6 @@ impl Source {
             }
         }
     }
-}
-
-fn starved_after(newest: &Newest) -> Micros {
-    Micros((newest.interval.0 * 2).max(STARVED_MIN.0).min(500_000))
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
