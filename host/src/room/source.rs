@@ -379,6 +379,11 @@ impl Source {
         self.channels.values().map(Channel::strain).max().unwrap_or_default()
     }
 
+    /// The same, of one detector.
+    pub fn strain_of(&self, detector: &str) -> Strain {
+        self.channels.get(detector).map(Channel::strain).unwrap_or_default()
+    }
+
     /// Advances the clock; returns the next frame that is due, with what covers it. To be called until it returns none.
     pub fn publish(&mut self, now: Micros) -> Option<Published> {
         self.watch(now);

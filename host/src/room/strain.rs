@@ -47,9 +47,93 @@ impl Outcomes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::geometry::Rect;
+    use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
+    use crate::room::channel::Why;
+    use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
+    use crate::room::source::{Cover, Request, Source};
+    use crate::vision::detection::{Detection, Verdict};
+    use crate::vision::sampler::SamplerRule;
+
+    const BUDGET_MS: u64 = 60;
+    const FACE: Rect = Rect::new(0.4, 0.4, 0.2, 0.2);
+
+    /// Three seconds of a still face; looks take `latency_ms(second)`. Returns, for each second, the optional requests, the frames
+    /// covered whole and the area of the last mask.
+    fn seconds(latency_ms: impl Fn(u64) -> u64) -> Vec<(usize, usize, f32)> {
+        let detector =
+            DetectorSettings { name: "nudity".into(), look_budget: Micros::from_millis(BUDGET_MS), cover: LabelSet::new(["FACE_*"]) };
+        let mut source = Source::new(Arc::new(Settings {
+            delay: Micros::from_millis(400),
+            look_max: Micros::from_millis(307),
+            hold: Micros::from_millis(800),
+            skip_max: Micros::ZERO,
+            fail_mode: FailMode::Closed,
+            sampler: SamplerRule::Fixed(2),
+            detectors: vec![detector],
+            patience: Micros::ZERO,
+        }));
+        let mut answers: Vec<(u64, crate::room::source::LookId)> = Vec::new();
+        let mut out = vec![(0, 0, 0.0); 5];
+        for ms in 0..5000u64 {
+            let now = Micros::from_millis(ms);
+            let second = &mut out[(ms / 1000) as usize];
+            if ms % 33 == 0 {
+                let frame = Frame::new(FrameSeq(ms / 33), now, 96, 54, Range::Limited, Matrix::Bt601, vec![90; i420_len(96, 54)]);
+                source.push(frame, now).expect("in order");
+            }
+            let (due, later): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(at, _)| *at <= ms);
+            answers = later;
+            for (_, id) in due {
+                let found = Detection { detector: "nudity".into(), label: "FACE_A".into(), confidence: 0.9, area: Some(FACE), trail: None };
+                source.looked(id, vec![found], now);
+            }
+            while let Some(published) = source.publish(now) {
+                match published.cover {
+                    Cover::Full { .. } => second.1 += 1,
+                    Cover::Masks(masks) => second.2 = masks.iter().map(Rect::area).sum(),
+                }
+            }
+            while let Some(request) = source.next_request() {
+                match request {
+                    Request::Screen { frame, .. } => {
+                        second.0 += 1;
+                        source.screened(frame.seq, |_| true, now);
+                    }
+                    Request::Look { id, why, .. } => {
+                        second.0 += usize::from(matches!(why, Why::Cascade | Why::Bisect));
+                        answers.push((ms + latency_ms(ms / 1000), id));
+                    }
+                    Request::Weigh { id, detections, .. } => {
+                        source.weighed(&id, 1, detections.iter().map(|_| Verdict { counts: true, threshold: 0.5 }).collect(), now);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn overload_gives_up_optional_looks_then_tight_masks_and_comes_back() {
+        let calm = seconds(|_| 20);
+        let late = seconds(|second| if second == 1 || second == 2 { BUDGET_MS + 90 } else { 20 });
+        assert!(calm.iter().all(|s| s.0 > 5 && s.1 == 0), "{calm:?}");
+        assert!(late[2].0 == 0 && late[2].2 > 1.3 * calm[2].2, "{late:?} against {calm:?}");
+        assert!(late[4].0 > 5 && late[4].2 < 1.2 * calm[4].2, "{late:?} against {calm:?}");
+        assert!(late.iter().all(|s| s.1 == 0), "late is not lost: {late:?}");
+    }
+
+    #[test]
+    fn a_dead_detector_ends_in_the_fail_mode() {
+        let dead = seconds(|second| if second >= 1 { 1_000_000 } else { 20 });
+        assert_eq!(dead[0].1, 0);
+        assert!(dead[3].1 >= 29 && dead[3].0 == 0, "{dead:?}");
+    }
 
     fn after(late: &[bool]) -> Strain {
         let mut outcomes = Outcomes::default();

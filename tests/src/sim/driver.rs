@@ -8,9 +8,11 @@ use std::sync::Arc;
 use fastrand::Rng;
 use scrim_host::geometry::Rect;
 use scrim_host::media::frame::{FrameSeq, Micros};
+use scrim_host::room::channel::Why;
 use scrim_host::room::mutant::Mutant;
 use scrim_host::room::settings::{FailMode, Settings};
 use scrim_host::room::source::{Cover, LookId, Published, Request, Source};
+use scrim_host::room::strain::Strain;
 use scrim_host::vision::detection::{Detection, Verdict};
 
 use super::plan::{self, Health, LOOK_BUDGET, Plan};
@@ -203,7 +205,7 @@ impl Sim {
             }
             // Even where nothing was published, there may be something to ask for now.
             let Some(request) = self.source.next_request() else { return Ok(()) };
-            self.request(request);
+            self.request(request)?;
         }
     }
 
@@ -333,7 +335,7 @@ impl Sim {
         self.plan == Plan::Faults && self.rng.f32() < share
     }
 
-    fn request(&mut self, request: Request) {
+    fn request(&mut self, request: Request) -> Checked {
         match request {
             Request::Screen { frame, .. } => {
                 self.screening = Some(frame.seq);
@@ -341,6 +343,8 @@ impl Sim {
                 // A trap, a missed deadline: the host looks with everything.
                 let (latency, look) = if self.faulty(0.1) { (CASCADE_DEADLINE, true) } else { (self.millis(1..8), answer) };
                 self.after(latency, Event::Screened { seq: frame.seq, look });
+                let strain = self.source.strain();
+                return ensure(strain == Strain::None, Breach::Overload, || format!("frame {} was put before the cascade", frame.seq.0));
             }
             Request::Look { id, deadline, why, .. } => {
                 let now = self.now;
@@ -350,7 +354,11 @@ impl Sim {
                 look.deadline = deadline;
                 look.requests += 1;
                 self.summary.looks += 1;
+                let strain = self.source.strain_of(&id.detector);
+                let may = strain == Strain::None || !matches!(why, Why::Cascade | Why::Bisect);
+                let detail = format!("frame {} was looked at by {}: {why:?}, under {strain:?}", id.seq.0, id.detector);
                 self.look(id);
+                return ensure(may, Breach::Overload, || detail);
             }
             Request::Weigh { id, detections, .. } => {
                 let trap = self.faulty(0.05);
@@ -358,6 +366,7 @@ impl Sim {
                 self.after(latency, Event::Weighed { id, detections, trap });
             }
         }
+        Ok(())
     }
 
     fn look(&mut self, id: LookId) {
@@ -435,7 +444,7 @@ impl Sim {
         let mut weighs = false;
         while let Some(request) = self.source.next_request() {
             weighs |= matches!(&request, Request::Weigh { id: weighed, .. } if *weighed == id);
-            self.request(request);
+            self.request(request)?;
         }
         ensure(weighs || !first || !in_time || !self.waits_for(&id), Breach::LookLost, || {
             format!("frame {}'s look by {} came in time and was not used", id.seq.0, id.detector)

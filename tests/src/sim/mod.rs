@@ -43,6 +43,8 @@ pub enum Breach {
     OverCover,
     /// The source asks to be woken in the past.
     Busy,
+    /// A look that nothing requires was asked for while looks came late.
+    Overload,
 }
 
 /// What went wrong and how to see it again.
