@@ -7,3 +7,4 @@ pub mod coverage;
 pub mod guest;
 pub mod memory;
 pub mod parity;
+pub mod sim;

@@ -1,5 +1,6 @@
 //! One room: its sources, its policies, the one task that changes them.
 
+pub mod admission;
 pub mod channel;
 pub mod judges;
 pub mod live;
@@ -7,3 +8,4 @@ pub mod mutant;
 pub mod offline;
 pub mod settings;
 pub mod source;
+pub mod strain;

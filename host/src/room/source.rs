@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
 use super::mutant::{Mutant, mutant};
 use super::settings::{FailMode, Settings};
+use super::strain::Strain;
 use crate::geometry::Rect;
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::vision::change::{Change, Signature};
@@ -45,7 +46,8 @@ pub struct SceneHints {
 pub enum Request {
     /// Ask the cascade; answer with [`Source::screened`].
     Screen { frame: Frame, detectors: Vec<Arc<str>>, hints: SceneHints },
-    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`].
+    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`]. One that is late may be asked for a second time under
+    /// the same name; the first answer counts.
     Look { id: LookId, frame: Frame, why: Why, deadline: Micros },
     /// Ask the threshold policy; answer with [`Source::weighed`]. Detections carry the trail they were matched with.
     Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
@@ -109,10 +111,14 @@ pub struct Counts {
     pub full_covers: BTreeMap<Unjudged, u64>,
     pub passed_unjudged: u64,
     pub masked: u64,
+    /// Frames whose masks were wider since looks were late.
+    pub widened: u64,
 }
 
 /// A gap between frames past this (and past `look_max`) starts a new shot.
 const GAP_MIN: Micros = Micros::from_millis(250);
+/// More generations than looks of any of them can be out.
+const COMMITS_MAX: usize = 16;
 /// A frame counts as not followed after twice the usual interval, but not before this.
 const STARVED_MIN: Micros = Micros::from_millis(40);
 
@@ -125,7 +131,8 @@ struct Newest {
     interval: Micros,
     /// From the frame before it.
     change: Change,
-    starved: bool,
+    /// When it counts as not followed; none once that has been said.
+    starves: Option<Micros>,
 }
 
 pub struct Source {
@@ -142,6 +149,8 @@ pub struct Source {
     /// A shorter delay, and when it begins to hold.
     shorter: Option<(Micros, Micros)>,
     delay: Micros,
+    /// Generations of the threshold policy and when each came into force, the last few.
+    commits: BTreeMap<u64, Micros>,
     requests: VecDeque<Request>,
     counts: Counts,
     mutant: Option<Mutant>,
@@ -166,6 +175,7 @@ impl Source {
             change: Change::default(),
             screening: None,
             shorter: None,
+            commits: BTreeMap::new(),
             requests: VecDeque::new(),
             counts: Counts::default(),
             mutant,
@@ -240,13 +250,32 @@ impl Source {
         self.since_sample += 1;
         let (seq, at) = (frame.seq, frame.at);
         self.line.push_back(Entry { frame, signature: signature.clone(), shot, settings: self.settings.clone() });
-        self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starved: false });
+        self.newest = Some(Newest { seq, at, size, shot, signature, interval, change: step, starves: None });
         for detector in self.settings.detectors.iter().map(|d| d.name.clone()).collect::<Vec<_>>() {
-            let mutant = self.mutant;
-            self.channels.entry(detector).or_insert_with(|| Channel::new(mutant)).captured(&self.line, closes);
+            let (mutant, commits) = (self.mutant, &self.commits);
+            let name = detector.clone();
+            let new = || {
+                commits.iter().fold(Channel::new(name, mutant), |mut channel, (generation, at)| {
+                    channel.committed(*generation, *at);
+                    channel
+                })
+            };
+            self.channels.entry(detector).or_insert_with(new).captured(&self.line, closes);
+        }
+        if let Some(before) = self.line.len().checked_sub(2).map(|i| &self.line[i]) {
+            // A detector that is enabled no more still owes the frames before this one a later look.
+            for detector in before.settings.detectors.iter().filter(|d| self.settings.detector(&d.name).is_none()) {
+                if let Some(channel) = self.channels.get_mut(&detector.name) {
+                    channel.close(&self.line, before.frame.seq);
+                }
+            }
         }
         self.collect(now);
         self.sample();
+        let starves = self.starves();
+        if let Some(newest) = &mut self.newest {
+            newest.starves = starves;
+        }
         Ok(())
     }
 
@@ -293,11 +322,13 @@ impl Source {
         if !channel.is_out(id.seq) {
             self.counts.looks_late += 1;
         }
-        self.sampler.looked(!detections.is_empty());
         for detection in &mut detections {
             detection.trail = None;
         }
-        channel.looked(id.seq, detections.clone());
+        if !channel.looked(id.seq, detections.clone()) {
+            return;
+        }
+        self.sampler.looked(!detections.is_empty());
         let at = entry(&self.line, id.seq).map_or(now, |e| e.frame.at);
         self.requests.push_back(Request::Weigh { id, at, detections });
     }
@@ -329,8 +360,28 @@ impl Source {
     pub fn next_wake(&self) -> Option<Micros> {
         let due = self.line.front().map(|e| e.frame.at + self.delay);
         let deadline = self.channels.values().filter_map(Channel::next_deadline).min();
-        let starved = self.newest.as_ref().filter(|n| !n.starved && !self.line.is_empty()).map(|n| n.at + starved_after(n));
+        let starved = self.newest.as_ref().filter(|_| !self.line.is_empty()).and_then(|n| n.starves);
         [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
+    }
+
+    /// A new generation of the threshold policy came into force, for the frames captured from now on. Until it has weighed one of
+    /// them, what it counts is added to what older ones hold.
+    pub fn committed(&mut self, generation: u64, now: Micros) {
+        self.commits.insert(generation, now);
+        if self.commits.len() > COMMITS_MAX {
+            self.commits.pop_first();
+        }
+        self.channels.values_mut().for_each(|channel| channel.committed(generation, now));
+    }
+
+    /// What is given up since looks come late.
+    pub fn strain(&self) -> Strain {
+        self.channels.values().map(Channel::strain).max().unwrap_or_default()
+    }
+
+    /// The same, of one detector.
+    pub fn strain_of(&self, detector: &str) -> Strain {
+        self.channels.get(detector).map(Channel::strain).unwrap_or_default()
     }
 
     /// Advances the clock; returns the next frame that is due, with what covers it. To be called until it returns none.
@@ -366,8 +417,8 @@ impl Source {
     }
 
     fn watch(&mut self, now: Micros) {
-        if let Some(newest) = self.newest.as_mut().filter(|n| !n.starved && now >= n.at + starved_after(n)) {
-            newest.starved = true;
+        if let Some(newest) = self.newest.as_mut().filter(|n| n.starves.is_some_and(|at| now >= at)) {
+            newest.starves = None;
             self.channels.values_mut().for_each(|channel| channel.starved(&self.line));
             self.collect(now);
         }
@@ -392,8 +443,10 @@ impl Source {
             if let Err(reason) = channel.judge(e) {
                 unjudged = unjudged.or(Some((detector.name.clone(), reason)));
             }
-            masks.extend(channel.masks(e));
+            let masked = if mutant!(self.mutant, Mutant::OffByOneFrame) { self.line.get(1).unwrap_or(e) } else { e };
+            masks.extend(channel.masks(masked));
         }
+        self.counts.widened += u64::from(!masks.is_empty() && self.strain() == Strain::Wide);
         self.counts.published += 1;
         let mut passed_unjudged = None;
         let cover = match unjudged {
@@ -419,7 +472,7 @@ impl Source {
             (self.since_sample, self.cut_since_sample) = (0, false);
             return;
         }
-        if self.screening.is_some() || e.settings.detectors.is_empty() {
+        if self.screening.is_some() || e.settings.detectors.is_empty() || self.strain() > Strain::None {
             return;
         }
         let (interval, shot) = (newest.interval, newest.shot);
@@ -461,6 +514,18 @@ impl Source {
         self.requests.push_back(Request::Screen { frame: e.frame, detectors, hints });
     }
 
+    /// When the newest frame counts as not followed: after twice the usual interval, or when a look must be asked for so that it can
+    /// be asked for a second time before the first frame that waits for it is due.
+    fn starves(&self) -> Option<Micros> {
+        let (newest, e) = (self.newest.as_ref()?, self.line.back()?);
+        let usual = newest.at + Micros((newest.interval.0 * 2).max(STARVED_MIN.0));
+        let latest = self.channels.iter().filter_map(|(name, channel)| {
+            let twice = Micros(e.settings.detector(name)?.look_budget.0 * 2);
+            channel.waiting(&self.line).map(|first| (first.frame.at + first.settings.delay).saturating_sub(twice))
+        });
+        Some(latest.min().map_or(usual, |latest| usual.min(latest)).max(newest.at))
+    }
+
     /// Turns what the channels want into requests.
     fn collect(&mut self, now: Micros) {
         for (detector, channel) in &mut self.channels {
@@ -473,10 +538,6 @@ impl Source {
             }
         }
     }
-}
-
-fn starved_after(newest: &Newest) -> Micros {
-    Micros((newest.interval.0 * 2).max(STARVED_MIN.0).min(500_000))
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -65,6 +65,8 @@ const GROWTH_MAX: f32 = 0.30;
 const COAST: Micros = Micros::from_millis(200);
 /// How much a box is grown on each side before it is matched with another.
 const MATCH_GROWTH: f32 = 0.30;
+/// The straight line between two sightings is trusted as long as the box overlaps itself this well.
+const AGREE_IOU: f32 = 0.35;
 /// Least overlap of grown boxes that makes two sightings one thing.
 const MATCH_IOU: f32 = 0.10;
 
@@ -157,8 +159,7 @@ pub fn agree(trails: &[Trail], earlier: usize, later: usize) -> bool {
                 if !a.counts && !b.counts {
                     return true;
                 }
-                // The straight line is trusted as long as the box still overlaps itself well.
-                a.area.iou(&b.area) >= 0.35
+                a.area.iou(&b.area) >= AGREE_IOU
             }
             (Some(p), None) => !p.counts,
             (None, Some(p)) => {
@@ -192,7 +193,14 @@ fn mask_at(at: Micros, looks: &[Looked], trail: &Trail, rule: &MaskRule) -> Opti
         (Some(p), _) if p.at == at => held(trail, after - 1, at, rule).then(|| grown_by(&p.area, MARGIN, MARGIN)),
         (Some(p), Some(n)) => {
             let active = n.counts || led(trail, at, rule) || held(trail, after - 1, at, rule);
-            active.then(|| between(p, n, at))
+            active.then(|| {
+                // Looks between that did not see it may have missed it, or one thing went and another came near: then each is where it
+                // was seen up to the look that did not see it.
+                let path = between(p, n, at);
+                let (went, came) = (p.look + 1 < n.look && at <= looks[p.look + 1].at, p.look + 1 < n.look && at >= looks[n.look - 1].at);
+                let path = if went { path.hull(&widened(&p.area, at.saturating_sub(p.at))) } else { path };
+                if came { path.hull(&widened(&n.area, n.at.saturating_sub(at))) } else { path }
+            })
         }
         (Some(p), None) => held(trail, after - 1, at, rule).then(|| {
             let age = at.saturating_sub(p.at);
@@ -231,6 +239,10 @@ fn led(trail: &Trail, at: Micros, rule: &MaskRule) -> bool {
 fn between(p: &Point, n: &Point, at: Micros) -> Rect {
     let span = (n.at.0 - p.at.0) as f32;
     let share = (at.0 - p.at.0) as f32 / span;
+    if p.area.iou(&n.area) < AGREE_IOU {
+        // Still so far apart after all looks between them: one thing that leapt, or two. The whole path is covered.
+        return widened(&p.area, Micros(at.0 - p.at.0)).hull(&widened(&n.area, Micros(n.at.0 - at.0)));
+    }
     let area = p.area.lerp(&n.area, share);
     let (from, to) = (edges(&p.area), edges(&n.area));
     let moved: [f32; 4] = std::array::from_fn(|i| (to[i] - from[i]).abs());
@@ -303,6 +315,14 @@ mod tests {
         looks[2].sightings[0].counts = false;
         assert!(covered(310, &looks, Rect::new(0.1, 0.1, 0.2, 0.2)), "old and new are united until the new one has looked");
         assert!(!covered(321, &looks, Rect::new(0.1, 0.1, 0.2, 0.2)));
+    }
+
+    #[test]
+    fn another_thing_that_comes_near_is_covered_where_it_is() {
+        let looks = [look(0, &[(0.1, 0.1)]), look(100, &[]), look(200, &[(0.22, 0.1)])];
+        assert_eq!(follow(&looks, RULE.hold).len(), 1, "taken for one thing");
+        assert!(covered(60, &looks, Rect::new(0.1, 0.1, 0.2, 0.2)), "the first, before it went");
+        assert!(covered(110, &looks, Rect::new(0.22, 0.1, 0.2, 0.2)), "the second, once it had come");
     }
 
     #[test]
