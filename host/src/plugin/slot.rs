@@ -344,7 +344,6 @@ impl SlotState {
         self.publish();
     }
 
-    #[expect(clippy::type_complexity, reason = "only `commit` sees it")]
     fn try_commit(
         &mut self,
         prepared: Prepared,

@@ -107,6 +107,9 @@ pub struct Usage {
     pub limits: Limits,
 }
 
+/// A resource, its limit, and what a demand takes of it.
+type Row = (Resource, f64, fn(&Demand) -> f64);
+
 impl Admission {
     pub fn new(limits: Limits) -> Self {
         Self { limits, admitted: BTreeMap::new() }
@@ -120,7 +123,7 @@ impl Admission {
     pub fn admit(&mut self, source_id: &str, demand: Demand) -> Result<(), Refused> {
         let others = self.sum(|id| id != source_id);
         let had = self.admitted.get(source_id);
-        let rows: [(Resource, f64, fn(&Demand) -> f64); 3] = [
+        let rows: [Row; 3] = [
             (Resource::DelayLines, self.limits.delay_line_bytes as f64, |d| d.delay_line_bytes as f64),
             (Resource::Pixels, self.limits.pixels_per_s as f64, |d| d.pixels_per_s as f64),
             (Resource::Workers, self.limits.workers, |d| d.workers),

@@ -122,7 +122,11 @@ impl Look {
 
     /// It is done or will be, or need not be.
     fn stands(&self) -> bool {
-        !matches!(self.state, State::Lost) && !(self.given_up && matches!(self.state, State::Out | State::Weighing(_)))
+        match self.state {
+            State::Lost => false,
+            State::Out | State::Weighing(_) => !self.given_up,
+            State::Done { .. } | State::Skipped { .. } => true,
+        }
     }
 
     /// A look by a detector, which will be done or is.
@@ -442,10 +446,10 @@ impl Channel {
                 // The nearest one, where numbers are missing; none where it has been published.
                 let here = line.front().is_some_and(|front| front.frame.seq <= middle);
                 let found = line.iter().find(|e| here && e.frame.seq >= middle && e.frame.seq < b);
-                if let Some(e) = found.filter(|e| !self.looks.contains_key(&e.frame.seq)) {
-                    if now + budget <= e.frame.at + e.settings.delay {
-                        middles.push(e.frame.seq);
-                    }
+                if let Some(e) = found.filter(|e| !self.looks.contains_key(&e.frame.seq))
+                    && now + budget <= e.frame.at + e.settings.delay
+                {
+                    middles.push(e.frame.seq);
                 }
             }
             middles.into_iter().for_each(|seq| self.want(line, seq, Why::Bisect));

@@ -223,10 +223,10 @@ impl Source {
 
     /// A frame was captured. Its number and time must be above the last one's; others are refused.
     pub fn push(&mut self, frame: Frame, now: Micros) -> Result<(), PushError> {
-        if let Some(newest) = &self.newest {
-            if frame.seq <= newest.seq || frame.at <= newest.at {
-                return Err(PushError::OutOfOrder { seq: frame.seq, newest: newest.seq });
-            }
+        if let Some(newest) = &self.newest
+            && (frame.seq <= newest.seq || frame.at <= newest.at)
+        {
+            return Err(PushError::OutOfOrder { seq: frame.seq, newest: newest.seq });
         }
         let signature = Arc::new(Signature::of(&frame));
         let size = (frame.width, frame.height);
@@ -484,10 +484,10 @@ impl Source {
                 (Some(a), Some(b)) => Some(a.max(b)),
                 (a, b) => a.or(b),
             };
-            if let Some((_, at, signature)) = channel.latest(shot) {
-                if last_look.as_ref().is_none_or(|(last, _)| *last < at) {
-                    last_look = Some((at, signature));
-                }
+            if let Some((_, at, signature)) = channel.latest(shot)
+                && last_look.as_ref().is_none_or(|(last, _)| *last < at)
+            {
+                last_look = Some((at, signature));
             }
         }
         self.change = match &last_look {

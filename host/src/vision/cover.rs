@@ -247,7 +247,7 @@ fn blur(plane: &mut Plane<'_>, blocks: &[Block], cell: usize) {
             }
             // In 256ths: sixteenths of the smoothing, and four bits more.
             let line: Vec<u32> =
-                upper.iter().zip(&lower).map(|(&upper, &lower)| (upper * (whole - down) + lower * down) * 16 >> shift).collect();
+                upper.iter().zip(&lower).map(|(&upper, &lower)| ((upper * (whole - down) + lower * down) * 16) >> shift).collect();
             let out = &mut plane.samples[y * plane.width..][part.x.clone()];
             for (out, &(index, right)) in out.iter_mut().zip(&columns) {
                 let sum = line[index] * (whole - right) + line[index + 1] * right;

@@ -184,10 +184,10 @@ impl Sim {
             let wake = self.source.next_wake();
             let Some(next) = [event, wake].into_iter().flatten().min() else { break };
             self.now = next;
-            if event == Some(next) {
-                if let Some((_, event)) = self.queue.pop_first() {
-                    self.handle(event)?;
-                }
+            if event == Some(next)
+                && let Some((_, event)) = self.queue.pop_first()
+            {
+                self.handle(event)?;
             }
             self.settle()?;
             self.shorten();

@@ -155,7 +155,7 @@ impl<'a> Case<'a> {
         if !covered || seen.visible < VISIBLE_MIN {
             return Duty::Free;
         }
-        let earlier = self.completed().filter(|(seq, _)| *seq <= self.seq).last().filter(|(seq, _)| self.unbroken(*seq, self.seq));
+        let earlier = self.completed().rfind(|(seq, _)| *seq <= self.seq).filter(|(seq, _)| self.unbroken(*seq, self.seq));
         let later = self.completed().find(|(seq, _)| *seq >= self.seq).filter(|(seq, _)| self.unbroken(self.seq, *seq));
         let visible = |seq: FrameSeq| self.frames[&seq].thing(id).is_some_and(|s| s.visible >= VISIBLE_MIN);
         let missed = |look: &Option<(FrameSeq, &Look)>| look.is_some_and(|(seq, l)| visible(seq) && !l.found.contains_key(&id));
@@ -188,7 +188,7 @@ impl<'a> Case<'a> {
     fn held_by_the_old(&self, id: u32, newest: Option<(FrameSeq, &Look)>) -> bool {
         let Some((seq, look)) = newest else { return false };
         let before_commit = self.commits.get(&look.generation).is_some_and(|&commit| self.frames[&seq].at < commit);
-        let before = self.completed().filter(|(s, _)| *s < seq).last().filter(|(s, _)| self.unbroken(*s, seq));
+        let before = self.completed().rfind(|(s, _)| *s < seq).filter(|(s, _)| self.unbroken(*s, seq));
         before_commit
             && before.is_some_and(|(s, old)| {
                 let within = self.frame().at.saturating_sub(self.frames[&s].at) <= self.settings.hold;
