@@ -582,7 +582,9 @@ impl Channel {
         };
         let (previous_at, signature) = (look.at, look.signature.clone());
         if let Some(candidate) = candidate {
-            if e.frame.at.saturating_sub(previous_at) > e.settings.look_max {
+            // The candidate may have been captured under a shorter limit.
+            let look_max = entry(line, candidate).map_or(Micros::MAX, |c| c.settings.look_max).min(e.settings.look_max);
+            if e.frame.at.saturating_sub(previous_at) > look_max {
                 self.want(line, candidate, Why::Clock);
             }
             self.want(line, last, why);

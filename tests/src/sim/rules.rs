@@ -61,7 +61,7 @@ pub struct Case<'a> {
 pub enum Duty {
     /// It must be covered.
     Due,
-    /// A look that should have seen it missed it, or none saw it.
+    /// A look that should have seen it missed it or took it for another, or none saw it. Such are counted and bounded.
     Missed,
     /// No policy asks for it.
     Free,
@@ -161,6 +161,17 @@ impl<'a> Case<'a> {
         let missed = |look: &Option<(FrameSeq, &Look)>| look.is_some_and(|(seq, l)| visible(seq) && !l.found.contains_key(&id));
         if missed(&earlier) || missed(&later) {
             return Duty::Missed;
+        }
+        // One that comes where another goes, or where there was a false alarm, between the same two looks is taken for it: its path is
+        // then interpolated from a place where it never was.
+        if let (Some((_, a)), Some((_, b))) = (earlier, later) {
+            let alone = |here: &Look, there: &Look| {
+                let goes = there.found.keys().any(|other| !here.found.contains_key(other));
+                here.found.contains_key(&id) && !there.found.contains_key(&id) && goes
+            };
+            if alone(a, b) || alone(b, a) {
+                return Duty::Missed;
+            }
         }
         let counts = |look: &Option<(FrameSeq, &Look)>| look.and_then(|(_, l)| l.found.get(&id).copied());
         if (counts(&earlier), counts(&later)) != (Some(true), Some(true)) {
