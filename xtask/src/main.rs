@@ -69,8 +69,8 @@ fn run(command: Command) -> Result<()> {
         Command::Plugin(Plugin::Build) => setup::plugins().map(drop),
         Command::Demo => demo::run(),
         Command::Test => test(),
-        Command::Bench(bench) => measure(&[], &bench),
-        Command::Soak(bench) => measure(&["soak"], &bench),
+        Command::Bench(bench) => measure("scrim-bench", &bench),
+        Command::Soak(bench) => measure("scrim-soak", &bench),
     }
 }
 
@@ -89,11 +89,10 @@ fn test() -> Result<()> {
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
-fn measure(kind: &[&str], bench: &Bench) -> Result<()> {
+fn measure(binary: &str, bench: &Bench) -> Result<()> {
     setup::fetch()?;
     setup::plugins()?;
-    let mut args = vec!["run", "--release", "-p", "scrim-tests", "--bin", "scrim-bench", "--"];
-    args.extend(kind);
+    let mut args = vec!["run", "--release", "-p", "scrim-tests", "--bin", binary, "--"];
     args.extend(bench.name.as_deref());
     args.extend(bench.args.iter().map(String::as_str));
     cargo(&args)
