@@ -14,6 +14,7 @@ use crate::media::frame::{Frame, Micros};
 use crate::plugin::prepare::Candidate;
 use crate::plugin::record::{RecordError, Recorder};
 use crate::plugin::types::{self, Slot, SourceKind};
+use crate::room::admission::Format;
 use crate::room::judges::{Judges, Note, Observer};
 use crate::room::live;
 use crate::room::offline::{self, RunError};
@@ -98,7 +99,9 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let probe = input.probe().clone();
     let frame = Micros((1e6 / probe.rate.per_second().max(1.0)) as u64);
     let mut settings = host.settings(frame)?;
-    if !job.realtime {
+    if job.realtime {
+        host.admit("file", &settings, &Format { width: probe.width, height: probe.height, frames_per_s: probe.rate.per_second() })?;
+    } else {
         settings.delay = settings.delay.max(offline::LOOK_AHEAD);
     }
     let recorder = job.record.as_ref().map(|(path, bytes_max)| Recorder::create(path, *bytes_max)).transpose()?.map(Arc::new);

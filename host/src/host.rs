@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, DelayTooShort, Policy};
@@ -23,6 +23,7 @@ use crate::plugin::prepare::Candidate;
 use crate::plugin::record::Recorder;
 use crate::plugin::slot::SlotConfig;
 use crate::plugin::types::{self, Slot};
+use crate::room::admission::{Admission, Demand, Format, Limits, Refused};
 use crate::room::judges::{Judges, Lookout, Observer};
 use crate::room::settings::Settings;
 
@@ -49,6 +50,8 @@ pub enum HostError {
     NoDataDir,
     #[error("policy.{slot}: {reason}")]
     Policy { slot: Slot, reason: String },
+    #[error(transparent)]
+    Admission(#[from] Refused),
     #[error("room: {0}")]
     Delay(#[from] DelayTooShort),
 }
@@ -60,6 +63,7 @@ pub struct Host {
     pub catalog: Arc<Catalog>,
     lookouts: BTreeMap<Arc<str>, Lookout>,
     executor: Executor,
+    admission: Mutex<Admission>,
 }
 
 impl Host {
@@ -71,7 +75,12 @@ impl Host {
         let (lookouts, providers) = if config.detectors.is_empty() { Default::default() } else { lookouts(&config)? };
         let catalog = open_catalog(&config)?;
         let executor = Executor::start(&ExecutorConfig::default())?;
-        Ok(Self { config, providers, catalog, lookouts, executor })
+        let admission = Mutex::new(Admission::new(Limits {
+            delay_line_bytes: u64::from(config.limits.delay_line_mib.get()) << 20,
+            pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
+            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get()) as f64,
+        }));
+        Ok(Self { config, providers, catalog, lookouts, executor, admission })
     }
 
     /// The frame path's settings for frames `frame` apart.
@@ -84,6 +93,16 @@ impl Host {
             of.map_or(Micros::ZERO, |l| Micros(l.batcher.look_budget().as_micros() as u64))
         };
         Ok(self.config.settings(budget, frame, PATIENCE)?)
+    }
+
+    /// Takes a live source on, each of its looks at its whole budget, or says what it would take too much of.
+    ///
+    /// # Errors
+    /// The limit, what is used of it, and what was asked.
+    pub fn admit(&self, source_id: &str, settings: &Settings, format: &Format) -> Result<(), HostError> {
+        let budget = |name: &str| settings.detector(name).map_or(0.0, |d| f64::from(d.look_budget.as_secs_f32()));
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(admission.admit(source_id, Demand::of(settings, format, budget))?)
     }
 
     /// Rules of a slot.

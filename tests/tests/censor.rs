@@ -128,3 +128,18 @@ fn a_clip_comes_out_covered_whatever_its_cascade_does() -> Result<()> {
     assert!(committed >= 5 && refused >= 1, "{committed} committed, {refused} refused: {:?}", run.events);
     Ok(())
 }
+
+#[test]
+fn a_live_source_beyond_the_limits_is_refused_before_it_begins() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let config = |limits: &str| Config::parse(&format!("data_dir = {:?}\ndetectors = {{}}\n[limits]\n{limits}\n", home.path()));
+    let input = scrim_toolchain::assets::path("bigbuckbunny.mp4")?;
+    let output = home.path().join("covered.y4m");
+    for (limits, named) in [("megapixels_per_second = 1", "pixels"), ("delay_line_mib = 1", "delay")] {
+        let host = Host::open(config(limits).map_err(|faults| anyhow::anyhow!("{faults:?}"))?)?;
+        let refusal = run(&host, &input, &output, true, Vec::new()).err().context("it was taken on")?.to_string();
+        assert!(refusal.contains(named), "{refusal}");
+        assert!(!output.exists());
+    }
+    Ok(())
+}
