@@ -1,13 +1,12 @@
 //! `skin-cascade` 2.0.0 on clips that packages ship, with the host's forced looks off and nothing followed: a talking head is looked at on
-//! every frame, in colour or not, and most of a street scene and of an animated film is not. Set-up leaves the clips in `SCRIM_ASSETS`.
+//! every frame, in colour or not, and most of a street scene and of an animated film is not. Set-up fetches the clips.
 
 use std::path::PathBuf;
 
 use scrim_tests::bench::cascade_quality::{VARIANTS, regions, seen};
 
 fn asset(name: &str) -> PathBuf {
-    let assets = std::env::var_os("SCRIM_ASSETS").expect("SCRIM_ASSETS names the folder that set-up filled: run `cargo xtask test`");
-    PathBuf::from(assets).join(name)
+    scrim_toolchain::assets::path(name).expect("set-up knows the clip")
 }
 
 #[test]

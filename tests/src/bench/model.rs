@@ -13,9 +13,7 @@ use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len}
 
 /// Where set-up keeps a fetched file.
 pub fn asset(name: &str) -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).unwrap_or_default().join("scrim/assets");
-    set("SCRIM_ASSETS").unwrap_or_else(cache).join(name)
+    scrim_toolchain::assets::folder().unwrap_or_default().join(name)
 }
 
 /// ONNX Runtime as set-up fetched it.
