@@ -79,7 +79,7 @@ fn test() -> Result<()> {
     let gpu = ["clippy", "--release", "-p", "scrim-host", "--features", "gpu", "--", "-D", "warnings"];
     let mut stages = Stages::new(6);
     stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
-    stages.run("set-up", || setup::fetch().map(drop))?;
+    stages.run("set-up", || setup::fetch().and_then(|_| setup::dictionary()))?;
     stages.run("plugins", || setup::plugins().map(drop))?;
     stages.run("lints", || cargo(&clippy))?;
     stages.run("lints with the gpu feature", || cargo(&gpu))?;

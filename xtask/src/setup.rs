@@ -1,8 +1,9 @@
 //! What has to be there before anything runs: fetched files and built plugins.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use scrim_toolchain::assets;
 use scrim_toolchain::guest::Toolchain;
 
@@ -20,6 +21,18 @@ pub fn fetch() -> Result<PathBuf> {
     let folder = assets::fetch(&say)?;
     say(&format!("fetched files are in {}", folder.display()));
     Ok(folder)
+}
+
+/// The word list that the profanity rules are held against.
+pub fn dictionary() -> Result<()> {
+    let words = Path::new("/usr/share/dict/words");
+    if !words.exists() {
+        say("installing Debian's wamerican, for its word list");
+        // Whatever apt says, what counts is whether the list is there.
+        let _ = Command::new("apt-get").args(["install", "-y", "wamerican"]).status();
+    }
+    ensure!(words.exists(), "{} is missing: install Debian's wamerican (apt-get update; apt-get install wamerican)", words.display());
+    Ok(())
 }
 
 /// Builds every plugin, each variant of it; answers with the components' files.

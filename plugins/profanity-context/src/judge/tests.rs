@@ -187,7 +187,7 @@ const PROFANE_STEMS: [&str; 36] = [
 /// Debian's word list, where it is installed: at most 20 of the words flagged are not themselves profane.
 #[test]
 fn the_dictionary_is_safe() {
-    let Ok(list) = std::fs::read_to_string("/usr/share/dict/words") else { return };
+    let list = std::fs::read_to_string("/usr/share/dict/words").expect("Debian's wamerican, which `cargo xtask test` installs");
     let judge = Judge::new(Config::default());
     let flagged: Vec<&str> = list.lines().filter(|word| !judge.judge(Said { words: &[word], ..Said::default() }).is_empty()).collect();
     let profane = |word: &str| PROFANE_STEMS.iter().any(|stem| word.to_lowercase().starts_with(stem));
