@@ -11,18 +11,23 @@ use crate::geometry::Rect;
 use crate::host::{Host, HostError};
 use crate::media::file::{FileError, FileSink, FileSource, Probe};
 use crate::media::frame::{Frame, Micros};
+use crate::plugin::events::PolicyEvent;
 use crate::plugin::prepare::Candidate;
 use crate::plugin::record::{RecordError, Recorder};
 use crate::plugin::types::{self, Slot, SourceKind};
 use crate::room::admission::Format;
-use crate::room::judges::{Judges, Note, Observer};
-use crate::room::live;
-use crate::room::offline::{self, RunError};
-use crate::room::source::{Answer, Counts, Cover, Published, Source};
+use crate::room::judges::Judges;
+use crate::room::live::{self, Told};
+use crate::room::note::{Note, Observer};
+use crate::room::offline::{self, RunError, Step};
+use crate::room::policies::{Commit, Order, number};
+use crate::room::source::{Counts, Cover, Published, Source};
 use crate::vision::cover::{Style, cover};
 
 /// Frames waiting to be written, at most; in real time more than these are written late, not lost.
 const WRITE_QUEUE: usize = 64;
+/// The number of the one source that a run has.
+const FILE: u64 = 0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CensorError {
@@ -98,7 +103,7 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let input = FileSource::open(job.input)?;
     let probe = input.probe().clone();
     let frame = Micros((1e6 / probe.rate.per_second().max(1.0)) as u64);
-    let mut settings = host.settings(frame)?;
+    let mut settings = host.settings(&host.config, frame)?;
     if job.realtime {
         host.admit("file", &settings, &Format { width: probe.width, height: probe.height, frames_per_s: probe.rate.per_second() })?;
     } else {
@@ -106,13 +111,14 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     }
     let recorder = job.record.as_ref().map(|(path, bytes_max)| Recorder::create(path, *bytes_max)).transpose()?.map(Arc::new);
     let source = types::Source { id: "file".into(), kind: SourceKind::Camera, owner: "file".into() };
-    let judges = host.judges(0, source, recorder.clone(), observer)?;
+    let policies = host.configured_policies(recorder.clone(), observer.clone())?;
+    let judges = host.judges(FILE, source, policies, observer);
     let (out, writer) = spawn_writer(FileSink::create(job.output, &probe, Some(job.input))?, job.style);
     let mut covered = 0.0;
     let mut publish = |source: &Source, published: Published| {
         covered += f64::from(crate::vision::cover::covered_share(areas(&published.cover)));
         progress(Progress { published: &published, counts: source.counts() });
-        judges.published(published.frame.at);
+        judges.policies().published(FILE, published.frame.at);
         // A writer that ended early has an error to tell, which is asked for below.
         let _ended = out.send(published);
     };
@@ -129,7 +135,7 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let recorded = recorder.map(|recorder| recorder.finish()).transpose()?;
     let counts = source.counts().clone();
     let covered = covered / counts.published.max(1) as f64;
-    Ok(Outcome { counts, frames_out, covered, late_answers: judges.late(), recorded, took: started.elapsed(), probe })
+    Ok(Outcome { counts, frames_out, covered, late_answers: judges.policies().late(), recorded, took: started.elapsed(), probe })
 }
 
 type Writer = std::thread::JoinHandle<Result<u64, FileError>>;
@@ -174,23 +180,32 @@ pub fn run_offline(
             None
         }
     });
-    let frames = frames.map(|frame| {
+    let policies = judges.policies();
+    // Commits are told between the frames that they come between.
+    policies.enter(FILE, Micros::ZERO, Box::new(|_| {}));
+    let steps = frames.flat_map(|frame| {
+        let mut steps = Vec::new();
         while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= frame.at) {
-            judges.swap_now(swap.candidate, swap.slot, &swap.config, before);
+            let outcome = policies.swap_now(swap.slot, swap.candidate, swap.config.into(), before);
+            if let Some(PolicyEvent::Committed { slot: Slot::Threshold, generation, commit_at, .. }) = outcome {
+                steps.push(Step::Commit(Commit { generation: number(generation), from: Micros(commit_at.0 + 1) }));
+            }
         }
         before = frame.at;
-        judges.captured(frame.at);
-        Ok::<Frame, std::convert::Infallible>(frame)
+        policies.captured(frame.at);
+        steps.push(Step::Frame(frame));
+        steps.into_iter().map(Ok::<Step, std::convert::Infallible>)
     });
     let ran = offline::run(
         &mut source,
-        frames,
+        steps,
         |request| Ok(judges.ask(request)),
         |source, published| {
             publish(source, published);
             Ok(())
         },
     );
+    policies.leave(FILE);
     match ran {
         Ok(()) => Ok((source, fault.map_or(Ok(()), Err))),
         Err(RunError::Frame(error)) => Err(error.into()),
@@ -212,17 +227,20 @@ pub fn run_live(
         Err(error) => return (source, Err(FileError::Read { path: PathBuf::from("(timer)"), source: error })),
     };
     let (frame_in, frames) = tokio::sync::mpsc::channel(live::FRAMES_MAX);
-    let (answer_in, answers) = tokio::sync::mpsc::channel::<Answer>(live::ANSWERS_MAX);
+    let (tell, told) = tokio::sync::mpsc::channel(live::TOLD_MAX);
+    let commits = tell.clone();
+    judges.policies().enter(FILE, Micros::ZERO, Box::new(move |commit| _ = commits.try_send(Told::Commit(commit))));
     let pacing = std::thread::spawn({
         let judges = judges.clone();
         move || pace(input, frame_in, &judges, swaps)
     });
     let dispatch = |request, now| {
-        let answers = answer_in.clone();
+        let answers = tell.clone();
         // The channel holds more than can be out; an answer that finds it full is as good as late.
-        judges.dispatch(request, now, move |answer| _ = answers.try_send(answer));
+        judges.dispatch(request, now, move |answer| _ = answers.try_send(Told::Answer(answer)));
     };
-    let source = runtime.block_on(live::run(source, live::Inputs { frames, answers }, dispatch, publish));
+    let source = runtime.block_on(live::run(source, live::Inputs { frames, told }, dispatch, publish));
+    judges.policies().leave(FILE);
     let read = pacing
         .join()
         .unwrap_or_else(|_| Err(FileError::Read { path: PathBuf::new(), source: std::io::Error::other("the reading thread panicked") }));
@@ -242,9 +260,10 @@ fn pace(
         let (since, first) = *start.get_or_insert_with(|| (Instant::now(), frame.at));
         let due = since + Duration::from(frame.at.saturating_sub(first));
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        judges.captured(frame.at);
+        judges.policies().captured(frame.at);
         while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= frame.at) {
-            judges.swap(swap.candidate, swap.slot, &swap.config);
+            let order = Order::Swap { candidate: swap.candidate, config: swap.config.into() };
+            judges.policies().order(swap.slot, order, |_| {});
         }
         if to.blocking_send(frame).is_err() {
             break;

@@ -6,6 +6,8 @@
 
 mod faults;
 mod reference;
+mod room;
+mod serve;
 mod values;
 
 use std::collections::BTreeMap;
@@ -17,10 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::media::frame::Micros;
 use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
+use crate::vision::color::Rgb;
+use crate::vision::cover::Style;
 use crate::vision::sampler::SamplerRule;
 pub use faults::{ConfigError, Fault, schema};
 pub use reference::markdown;
-pub use values::{Color, DetectorName, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler};
+pub use room::RoomSettings;
+pub use serve::Serve;
+pub use values::{BindAddress, Color, DetectorName, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler};
 
 /// A frame's length where none is known yet, ms: 30 frames/s. A source of another rate is held to its own when it is admitted.
 pub const FRAME_MS_NOMINAL: Millis = Millis(33);
@@ -47,6 +53,8 @@ pub struct Config {
     pub provider: Provider,
     /// What one process takes on.
     pub limits: Limits,
+    /// What `scrim serve` listens on, whom it lets in, and what it keeps.
+    pub serve: Serve,
 }
 
 impl Default for Config {
@@ -60,6 +68,7 @@ impl Default for Config {
             plugins: PluginLimits::default(),
             provider: Provider::default(),
             limits: Limits::default(),
+            serve: Serve::default(),
         }
     }
 }
@@ -315,6 +324,7 @@ impl Config {
             sampler: self.room.sampler.0,
             detectors,
             patience,
+            style: self.style(),
         })
     }
 
@@ -345,6 +355,24 @@ impl Config {
             ),
             &[&["room", "delay_ms"], &["detectors", &name.0, "look_budget_ms"]],
         )]
+    }
+
+    /// This configuration as one room has it, or every fault of the room's own settings by its key there.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn for_room(&self, room: &RoomSettings) -> Result<Self, Vec<Fault>> {
+        faults::overlaid(self, room)
+    }
+
+    /// How covered areas look.
+    pub fn style(&self) -> Style {
+        let Color { r, g, b } = self.cover.color;
+        match self.cover.style {
+            CoverStyle::Solid => Style::Solid(Rgb([r, g, b])),
+            CoverStyle::Pixelate => Style::Pixelate,
+            CoverStyle::Blur => Style::Blur,
+        }
     }
 
     /// [`Config::data_dir`], or its default. `None`: neither is set and the user has no home.

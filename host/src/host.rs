@@ -23,8 +23,10 @@ use crate::plugin::prepare::Candidate;
 use crate::plugin::record::Recorder;
 use crate::plugin::slot::SlotConfig;
 use crate::plugin::types::{self, Slot};
-use crate::room::admission::{Admission, Demand, Format, Limits, Refused};
-use crate::room::judges::{Judges, Lookout, Observer};
+use crate::room::admission::{Admission, Demand, Format, Limits, Refused, Usage};
+use crate::room::judges::{Judges, Lookout};
+use crate::room::note::Observer;
+use crate::room::policies::Policies;
 use crate::room::settings::Settings;
 
 /// How long the clock's look may wait for a cut that might follow: two frames at 30 frames/s.
@@ -83,16 +85,16 @@ impl Host {
         Ok(Self { config, providers, catalog, lookouts, executor, admission })
     }
 
-    /// The frame path's settings for frames `frame` apart.
+    /// The frame path's settings for frames `frame` apart, by this host's configuration or a room's.
     ///
     /// # Errors
     /// When the delay is too short for the detectors.
-    pub fn settings(&self, frame: Micros) -> Result<Settings, HostError> {
+    pub fn settings(&self, config: &Config, frame: Micros) -> Result<Settings, HostError> {
         let budget = |model: &str| {
             let of = self.lookouts.values().find(|l| **l.batcher.name() == *model);
             of.map_or(Micros::ZERO, |l| Micros(l.batcher.look_budget().as_micros() as u64))
         };
-        Ok(self.config.settings(budget, frame, PATIENCE)?)
+        Ok(config.settings(budget, frame, PATIENCE)?)
     }
 
     /// Takes a live source on, each of its looks at its whole budget, or says what it would take too much of.
@@ -103,6 +105,34 @@ impl Host {
         let budget = |name: &str| settings.detector(name).map_or(0.0, |d| f64::from(d.look_budget.as_secs_f32()));
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(admission.admit(source_id, Demand::of(settings, format, budget))?)
+    }
+
+    /// A live source has ended.
+    pub fn release(&self, source_id: &str) {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).release(source_id);
+    }
+
+    /// What is taken on of what there is.
+    pub fn usage(&self) -> Usage {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).usage()
+    }
+
+    /// Whether each of a configuration's labels is one of its detector's.
+    ///
+    /// # Errors
+    /// The first that is not, and what there is.
+    pub fn check_covers(&self, config: &Config) -> Result<(), HostError> {
+        for (name, detector) in &config.detectors {
+            if let Some(lookout) = self.lookouts.get(name.0.as_str()) {
+                check_labels(&name.0, detector, &lookout.batcher)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The detectors, by their names in rooms.
+    pub fn lookouts(&self) -> &BTreeMap<Arc<str>, Lookout> {
+        &self.lookouts
     }
 
     /// Rules of a slot.
@@ -116,25 +146,30 @@ impl Host {
         }
     }
 
-    /// The judges of a source, with the configured policies in their slots.
+    /// A room's policies, as configured.
     ///
     /// # Errors
     /// The policy that can't be installed, and why.
-    pub fn judges(
-        &self,
-        number: u64,
-        source: types::Source,
-        recorder: Option<Arc<Recorder>>,
-        observer: Observer,
-    ) -> Result<Judges, HostError> {
-        let judges = Judges::new(number, source, self.lookouts.clone(), &self.executor, &self.slot_config(), recorder, observer);
-        for (slot, policy) in [(Slot::Cascade, &self.config.policy.cascade), (Slot::Threshold, &self.config.policy.threshold)] {
+    pub fn configured_policies(&self, recorder: Option<Arc<Recorder>>, observer: Observer) -> Result<Policies, HostError> {
+        let policies = self.policies(recorder, observer);
+        let configured = &self.config.policy;
+        for (slot, policy) in [(Slot::Cascade, &configured.cascade), (Slot::Threshold, &configured.threshold)] {
             let Some(policy) = policy else { continue };
             let failed = |reason: String| HostError::Policy { slot, reason };
             let (candidate, config) = self.candidate(policy).map_err(|error| failed(error.to_string()))?;
-            judges.install(slot, &candidate, &config).map_err(failed)?;
+            policies.install(slot, &candidate, &config, None).map_err(failed)?;
         }
-        Ok(judges)
+        Ok(policies)
+    }
+
+    /// A room's policies, with the host's defaults in all slots.
+    pub fn policies(&self, recorder: Option<Arc<Recorder>>, observer: Observer) -> Policies {
+        Policies::new(&self.executor, &self.slot_config(), recorder, observer)
+    }
+
+    /// The judges of a source: its detectors and its room's policies. `number` is the source's own in this process.
+    pub fn judges(&self, number: u64, source: types::Source, policies: Policies, observer: Observer) -> Judges {
+        Judges::new(number, source, self.lookouts.clone(), policies, observer)
     }
 
     /// A configured policy as something that can be put into a slot, with its settings as JSON.
@@ -198,6 +233,21 @@ pub fn engine_cache(config: &Config) -> PathBuf {
     config.data_dir().unwrap_or_else(|| Path::new(".").to_owned()).join("engines")
 }
 
+fn check_labels(name: &str, detector: &crate::config::Detector, batcher: &Batcher) -> Result<(), HostError> {
+    for glob in &detector.cover {
+        let pattern = wildmatch::WildMatch::new(&glob.0);
+        if !batcher.labels().iter().any(|label| pattern.matches(label)) {
+            return Err(HostError::NoSuchLabel {
+                detector: name.to_owned(),
+                model: detector.model.clone(),
+                glob: glob.0.clone(),
+                labels: batcher.labels().iter().map(|label| label.to_string()).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
 type Lookouts = (BTreeMap<Arc<str>, Lookout>, BTreeMap<Arc<str>, ProviderReport>);
 
 fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
@@ -223,17 +273,7 @@ fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
             Ok(Box::new(detector) as Box<dyn crate::infer::Detector>)
         });
         let batcher = Arc::new(Batcher::start(batching, factory).map_err(failed)?);
-        for glob in &detector.cover {
-            let pattern = wildmatch::WildMatch::new(&glob.0);
-            if !batcher.labels().iter().any(|label| pattern.matches(label)) {
-                return Err(HostError::NoSuchLabel {
-                    detector: name.0.clone(),
-                    model: detector.model.clone(),
-                    glob: glob.0.clone(),
-                    labels: batcher.labels().iter().map(|label| label.to_string()).collect(),
-                });
-            }
-        }
+        check_labels(&name.0, detector, &batcher)?;
         let mut thresholds = spec.thresholds.clone();
         if let Some(base) = detector.threshold {
             thresholds.set_base(base);

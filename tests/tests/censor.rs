@@ -15,7 +15,7 @@ use scrim_host::media::frame::{Frame, Micros};
 use scrim_host::plugin::events::PolicyEvent;
 use scrim_host::plugin::prepare::Candidate;
 use scrim_host::plugin::types::Slot;
-use scrim_host::room::judges::Note;
+use scrim_host::room::note::Note;
 use scrim_host::vision::cover::Style;
 use scrim_tests::coverage::{reference, score::score};
 use scrim_tests::{bench, built};

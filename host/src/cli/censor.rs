@@ -14,8 +14,6 @@ use crate::media::file::{FileError, Probe, probe};
 use crate::media::frame::Micros;
 use crate::plugin::record::RECORDING_BYTES_MAX;
 use crate::plugin::types::Slot;
-use crate::vision::color::Rgb;
-use crate::vision::cover::Style;
 
 /// Cover a clip: every frame is judged, what is to be covered is covered, the sound is kept
 ///
@@ -143,7 +141,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         FileError::NotFound { .. } => Failure::Usage(error.into()),
         _ => Failure::Run(error.into()),
     })?;
-    let style = style(&config);
+    let style = config.style();
     let host = Host::open(config).map_err(host_failure)?;
     let swaps = args.swap.iter().map(|swap| planned(swap, &clip, &host)).collect::<Result<Vec<_>, _>>()?;
     let partial = Partial::beside(&args.output);
@@ -211,15 +209,6 @@ fn configured(args: &Args) -> Result<Config, Failure> {
 fn with_settings(plugin: &PluginVersion, configured: Option<&Policy>) -> Policy {
     let config = configured.filter(|policy| policy.plugin.name == plugin.name).map(|policy| policy.config.clone()).unwrap_or_default();
     Policy { plugin: plugin.clone(), config }
-}
-
-fn style(config: &Config) -> Style {
-    let Color { r, g, b } = config.cover.color;
-    match config.cover.style {
-        CoverStyle::Solid => Style::Solid(Rgb([r, g, b])),
-        CoverStyle::Pixelate => Style::Pixelate,
-        CoverStyle::Blur => Style::Blur,
-    }
 }
 
 fn planned(swap: &SwapAt, clip: &Probe, host: &Host) -> Result<Swap, Failure> {

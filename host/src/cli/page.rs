@@ -12,7 +12,7 @@ use crate::media::file::Probe;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
 use crate::report::{Clip, Cover, Decision, Event, EventKind, Look, LookKind, Previews, Report, ReportFrame};
-use crate::room::judges::Note;
+use crate::room::note::Note;
 use crate::room::source;
 use crate::vision::change::Signature;
 use crate::vision::cover::{Style, cover};

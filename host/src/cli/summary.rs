@@ -9,7 +9,7 @@ use crate::censor::Outcome;
 use crate::host::Host;
 use crate::plugin::events::{PolicyEvent, StateFrom};
 use crate::room::channel::Why;
-use crate::room::judges::{Note, Observer};
+use crate::room::note::{Note, Observer};
 
 /// Hears what happens while a clip runs. Looks and decisions are kept only if a report is to be made of them: there are thousands.
 pub struct Witness {

@@ -11,7 +11,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
 use serde_json::{Map, Value};
 
-use super::Config;
+use super::{Config, RoomSettings, room};
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    fn at(path: Vec<String>, wrong: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn at(path: Vec<String>, wrong: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { key: dotted(&path), wrong: wrong.into(), fix: fix.into(), path, because_of: Vec::new() }
     }
 
@@ -58,6 +58,11 @@ impl Fault {
     pub(super) fn relating(path: &[&str], wrong: String, fix: String, others: &[&[&str]]) -> Self {
         let owned = |path: &[&str]| path.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
         Self { because_of: others.iter().map(|path| owned(path)).collect(), ..Self::at(owned(path), wrong, fix) }
+    }
+
+    /// The same fault under another key.
+    fn renamed(self, name: impl FnOnce(&str) -> String) -> Self {
+        Self { key: name(&self.key), ..self }
     }
 
     /// Whether it says anything of what was set aside at `path`.
@@ -95,8 +100,31 @@ pub fn schema() -> &'static Value {
 pub(super) fn parse(text: &str) -> Result<Config, Vec<Fault>> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![syntax(text, &error)])?;
     let mut faults = Vec::new();
-    let mut json = object(table, &mut Vec::new(), &mut faults);
+    let json = object(table, &mut Vec::new(), &mut faults);
+    checked(json, faults)
+}
 
+/// `config` with a room's settings in their places.
+pub(super) fn overlaid(config: &Config, room: &RoomSettings) -> Result<Config, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut json = match (serde_json::to_value(config), serde_json::to_value(room)) {
+        (Ok(json), Ok(room)) => room::overlay(json, &room, &mut faults),
+        (Err(error), _) | (_, Err(error)) => return Err(vec![Fault::at(Vec::new(), error.to_string(), "correct the value")]),
+    };
+    drop_nulls(&mut json);
+    checked(json, faults).map_err(|faults| faults.into_iter().map(|fault| fault.renamed(room::key_in_room)).collect())
+}
+
+/// What is not set is absent, as in a file.
+fn drop_nulls(json: &mut Value) {
+    if let Value::Object(map) = json {
+        map.retain(|_, value| !value.is_null());
+        map.values_mut().for_each(drop_nulls);
+    }
+}
+
+/// The configuration, unless the schema or a relation between its settings says otherwise.
+fn checked(mut json: Value, mut faults: Vec<Fault>) -> Result<Config, Vec<Fault>> {
     static VALIDATOR: LazyLock<jsonschema::Validator> =
         LazyLock::new(|| jsonschema::validator_for(schema()).expect("the schema is derived from our own types"));
     for error in VALIDATOR.iter_errors(&json) {

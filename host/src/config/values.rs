@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -256,5 +257,24 @@ impl fmt::Display for ProviderName {
             ProviderChoice::Auto => f.write_str("auto"),
             ProviderChoice::Only(provider) => provider.fmt(f),
         }
+    }
+}
+
+/// An address and a port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BindAddress(pub SocketAddr);
+
+text_value!(BindAddress, r"^.+:[0-9]{1,5}$", "an address and a port, such as \"127.0.0.1:7890\" or \"[::1]:7890\"");
+
+impl BindAddress {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -176,9 +176,13 @@ impl Loaded {
     /// Whether the plugin's schema accepts a configuration. The error names every fault.
     pub fn check_config(&self, config: &str) -> Result<(), String> {
         let value: serde_json::Value = serde_json::from_str(config).map_err(|error| format!("it is no JSON: {error}"))?;
-        let faults: Vec<String> =
-            self.schema.iter_errors(&value).take(16).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let faults: Vec<String> = self.config_faults(&value).into_iter().map(|(path, fault)| format!("{path}: {fault}")).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    }
+
+    /// What the plugin's schema finds wrong with a configuration, each with its JSON pointer; the first sixteen.
+    pub fn config_faults(&self, config: &serde_json::Value) -> Vec<(String, String)> {
+        self.schema.iter_errors(config).take(16).map(|error| (error.instance_path().to_string(), error.to_string())).collect()
     }
 
     pub fn class(&self) -> ClassName {
@@ -303,6 +307,18 @@ impl Catalog {
         write_whole(&self.root.join("names").join(loaded.name.to_string()), digest.to_string().as_bytes())?;
         self.remember(&loaded);
         Ok(loaded)
+    }
+
+    /// Takes a name away; its bytes go with their last name. A plugin that is loaded stays so.
+    pub fn remove(&self, name: &PluginName) -> Result<(), CatalogError> {
+        let digest = self.digest(name)?.ok_or_else(|| CatalogError::Unknown(name.clone(), self.root.clone()))?;
+        let path = self.root.join("names").join(name.to_string());
+        std::fs::remove_file(&path).map_err(io(&path))?;
+        if !self.list()?.iter().any(|(_, other)| *other == digest) {
+            let path = self.blob(digest);
+            std::fs::remove_file(&path).map_err(io(&path))?;
+        }
+        Ok(())
     }
 
     /// Every name, sorted.

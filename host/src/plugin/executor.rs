@@ -19,7 +19,7 @@ use super::events::{PolicyEvent, Stage};
 use super::prepare::{Candidate, prepare};
 use super::record::{Entry, Recorder};
 use super::shadow::{SHADOW_QUEUE_MAX, Shadow, ShadowCounts, ShadowInput};
-use super::slot::{Answer, Prepared, SlotConfig, SlotState, SlotStatus};
+use super::slot::{Answer, Kept, Prepared, SlotConfig, SlotState, SlotStatus};
 use super::types::{CallId, Fault, LabelThreshold, Request, Slot};
 use crate::media::frame::Micros;
 
@@ -89,6 +89,8 @@ enum Message {
     Shadow(Box<Prepared>),
     Promote(Micros),
     Discard,
+    Snapshot(Micros),
+    Record(Option<Arc<Recorder>>, Micros),
 }
 
 #[derive(Default)]
@@ -112,7 +114,7 @@ struct Cell {
     slot: Slot,
     config: SlotConfig,
     deliver: Deliver,
-    recorder: Option<Arc<Recorder>>,
+    recorder: Mutex<Option<Arc<Recorder>>>,
     mailbox: Mutex<Mailbox>,
     state: Mutex<SlotState>,
     status: Mutex<SlotStatus>,
@@ -194,7 +196,7 @@ impl Executor {
             shadow: Mutex::default(),
             refused: AtomicU64::new(0),
             config,
-            recorder,
+            recorder: Mutex::new(recorder),
         };
         SlotHandle { cell: Arc::new(cell), shared: self.shared.clone() }
     }
@@ -263,10 +265,7 @@ impl Shared {
             }
             if let Some(job) = jobs.waiting.pop_front() {
                 drop(jobs);
-                // A compiler that panics on hostile bytes takes neither the thread nor anybody's swap with it.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-                    tracing::error!("preparing a plugin failed within the host");
-                }
+                job();
                 jobs = lock(&self.jobs);
             } else {
                 jobs = self.wake_preparers.wait(jobs).unwrap_or_else(PoisonError::into_inner);
@@ -307,6 +306,11 @@ impl Cell {
             Message::Shadow(prepared) => self.begin_shadow(*prepared),
             Message::Promote(commit_at) => self.promote(&mut state, commit_at),
             Message::Discard => self.discard(&mut state),
+            Message::Snapshot(at) => state.snapshot_now(at),
+            Message::Record(recorder, at) => {
+                *lock(&self.recorder) = recorder.clone();
+                state.record(recorder, at);
+            }
         }
         let events = state.take_events();
         *lock(&self.status) = state.status.clone();
@@ -365,7 +369,7 @@ impl Cell {
 
     fn tell(&self, event: PolicyEvent) {
         event.count();
-        if let Some(recorder) = &self.recorder {
+        if let Some(recorder) = &*lock(&self.recorder) {
             recorder.record(&Entry::Event(event.clone()));
         }
         (self.deliver)(Output::Event(event));
@@ -441,7 +445,7 @@ impl SlotHandle {
             drop(mailbox);
             self.cell.refused.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("scrim_plugin_refused_calls_total", "slot" => self.cell.slot.as_str()).increment(1);
-            if let Some(recorder) = &self.cell.recorder {
+            if let Some(recorder) = &*lock(&self.cell.recorder) {
                 let fault = Fault::Host("too many calls were waiting".into());
                 recorder.record(&Entry::NotMade { slot: self.cell.slot, call: call.id, at: call.at, fault });
             }
@@ -483,7 +487,10 @@ impl SlotHandle {
         let job = Box::new(move || {
             // A slot that ended meanwhile needs nothing prepared.
             let Some(cell) = cell.upgrade() else { return };
-            match prepare(cell.slot, &candidate, &config, at, &cell.config.budgets) {
+            // A compiler that panics on hostile bytes takes neither the thread nor anybody's swap with it.
+            let prepare = || prepare(cell.slot, &candidate, &config, at, &cell.config.budgets);
+            let prepared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(prepare));
+            match prepared.unwrap_or_else(|_| Err((Stage::Load, "preparing it failed within the host".to_owned()))) {
                 Ok(prepared) => (cell.deliver)(Output::Prepared(prepared)),
                 Err((stage, reason)) => {
                     cell.tell(PolicyEvent::Refused { slot: cell.slot, plugin: Some(candidate.label()), stage, reason });
@@ -531,10 +538,20 @@ impl SlotHandle {
         self.order(Message::Discard);
     }
 
+    /// Takes a snapshot of the generation in force, to be found in [`SlotHandle::status`].
+    pub fn snapshot(&self, at: Micros) {
+        self.order(Message::Snapshot(at));
+    }
+
+    /// Records every input and decision from now on, or no more.
+    pub fn record(&self, recorder: Option<Arc<Recorder>>, at: Micros) {
+        self.order(Message::Record(recorder, at));
+    }
+
     /// Notes in the recording that a call's answer came after the room's deadline and was not used.
     pub fn late(&self, call: CallId) {
         metrics::counter!("scrim_plugin_late_answers_total", "slot" => self.cell.slot.as_str()).increment(1);
-        if let Some(recorder) = &self.cell.recorder {
+        if let Some(recorder) = &*lock(&self.cell.recorder) {
             recorder.record(&Entry::Late { slot: self.cell.slot, call });
         }
     }
@@ -546,6 +563,11 @@ impl SlotHandle {
     /// The threshold policy's thresholds as last asked: after each report, restart and commit. Empty in other slots.
     pub fn current(&self) -> Arc<[LabelThreshold]> {
         lock(&self.cell.status).current.clone()
+    }
+
+    /// Earlier generations that are still kept.
+    pub fn retiring(&self) -> usize {
+        lock(&self.cell.status).retiring
     }
 
     /// Calls refused because the mailbox was full.
@@ -564,11 +586,12 @@ impl SlotHandle {
     }
 
     /// For start-up and tools: prepares and commits on the calling thread, before any call was made. The error is the refused event's reason.
-    pub fn install(&self, candidate: &Candidate, config: &str, at: Micros) -> Result<(), String> {
+    /// With `kept`, the plugin begins from that state.
+    pub fn install(&self, candidate: &Candidate, config: &str, at: Micros, kept: Option<Kept>) -> Result<(), String> {
         let refused = |(stage, reason): (Stage, String)| format!("{} ({}): {reason}", candidate.label(), stage.as_str());
         let prepared = prepare(self.cell.slot, candidate, config, at, &self.cell.config.budgets).map_err(refused)?;
         let mut state = lock(&self.cell.state);
-        state.commit(prepared, at);
+        state.commit_with(prepared, at, kept);
         let events = state.take_events();
         *lock(&self.cell.status) = state.status.clone();
         drop(state);

@@ -90,6 +90,30 @@ impl std::fmt::Debug for Prepared {
     }
 }
 
+/// A plugin's state as a store has kept it, to begin from.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Version of the plugin that made it, and its bytes; none where only reports are kept.
+    pub snapshot: Option<(String, Arc<[u8]>)>,
+    /// The last report that is in it, by its event's id.
+    pub reported: Option<Arc<str>>,
+    /// [`Request::Feedback`] since, in order, each with its time.
+    pub reports: Vec<(Micros, Request)>,
+}
+
+/// The last snapshot of the generation in force, for a store to keep.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub generation: Generation,
+    /// Whose it is; the version may be an earlier one's, until the first snapshot of its own.
+    pub plugin: PluginName,
+    pub version: String,
+    pub state: Arc<[u8]>,
+    /// The last report that is in it, by its event's id.
+    pub reported: Option<Arc<str>>,
+    pub taken_at: Micros,
+}
+
 /// The version that a rollback returns to.
 struct Previous {
     spec: PolicySpec,
@@ -117,6 +141,7 @@ pub struct SlotStatus {
     pub log_dropped: u64,
     /// The threshold slot's last `current()`.
     pub current: Arc<[LabelThreshold]>,
+    pub snapshot: Option<Snapshot>,
 }
 
 /// See the module's documentation.
@@ -330,9 +355,14 @@ impl SlotState {
 
     /// Puts a prepared policy in force for everything captured after `commit_at`.
     pub fn commit(&mut self, prepared: Prepared, commit_at: Micros) {
+        self.commit_with(prepared, commit_at, None);
+    }
+
+    /// As [`SlotState::commit`]; the state is `kept`, if any, and not that of the plugin in force.
+    pub fn commit_with(&mut self, prepared: Prepared, commit_at: Micros, kept: Option<Kept>) {
         let since = Instant::now();
         let plugin = prepared.plugin().clone();
-        match self.try_commit(prepared, commit_at) {
+        match self.try_commit(prepared, commit_at, kept) {
             Ok((generation, digest, commit_at, state)) => {
                 let held = since.elapsed();
                 metrics::histogram!("scrim_plugin_commit_seconds", "slot" => self.slot.as_str()).record(held.as_secs_f64());
@@ -348,13 +378,17 @@ impl SlotState {
         &mut self,
         prepared: Prepared,
         commit_at: Micros,
+        kept: Option<Kept>,
     ) -> Result<(Generation, super::catalog::Digest, Micros, StateFrom), (Stage, String)> {
         let Prepared { spec, fresh, .. } = prepared;
         if self.generations.len() > self.config.retiring_max {
             let reason = format!("{} earlier generations are still in use", self.generations.len() - 1);
             return Err((Stage::Commit, reason));
         }
-        let (saved, state) = self.state_for(&spec, commit_at);
+        let (saved, state) = match kept {
+            Some(kept) => (Saved::kept(kept, commit_at), StateFrom::Journal { replayed: 0 }),
+            None => self.state_for(&spec, commit_at),
+        };
         let digest = spec.plugin.digest;
         let (tenant, state) = self.bring_up(spec, fresh, commit_at, saved, state).map_err(|error| (Stage::Restore, error.to_string()))?;
         let since = tenant.since;
@@ -484,5 +518,41 @@ impl SlotState {
         self.status.log_dropped = instance.map(|instance| instance.log_dropped()).unwrap_or_default();
         self.status.previous = self.previous.as_ref().map(|previous| previous.spec.plugin.name.clone());
         self.status.retiring = self.generations.len().saturating_sub(1);
+        self.status.snapshot = newest.and_then(|tenant| {
+            let (version, state) = tenant.saved.snapshot.clone()?;
+            let (plugin, reported, taken_at) = (tenant.plugin().clone(), tenant.saved.reported.clone(), tenant.saved.taken_at);
+            Some(Snapshot { generation: tenant.generation, plugin, version, state, reported, taken_at })
+        });
+    }
+
+    /// Begins a recording, or ends one. It begins with an instance that is made anew from a snapshot of this moment, so that a replay
+    /// starts from nothing but what is recorded; generations that retire are not in it.
+    pub fn record(&mut self, recorder: Option<Arc<Recorder>>, at: Micros) {
+        let begins = recorder.is_some();
+        if begins {
+            self.snapshot_now(at);
+        }
+        self.recorder = recorder.clone();
+        let Some(newest) = self.generations.len().checked_sub(1) else { return };
+        for (index, tenant) in self.generations.iter_mut().enumerate() {
+            tenant.record_to(if index == newest { recorder.clone() } else { None });
+        }
+        if begins {
+            self.restart(newest, at);
+        }
+        self.publish();
+    }
+
+    /// Takes a snapshot of the generation in force now: before its room ends, or when somebody wants to keep it.
+    pub fn snapshot_now(&mut self, at: Micros) {
+        if let Some(tenant) = self.generations.back_mut()
+            && tenant.instance.is_some()
+            && let Err(fault) = tenant.snapshot(at)
+            && fault.costs_the_instance()
+        {
+            tenant.saved.taken_at = at;
+            self.faulted(self.generations.len() - 1, at, fault);
+        }
+        self.publish();
     }
 }

@@ -11,6 +11,7 @@ use super::catalog::{Loaded, PluginName};
 use super::events::StateFrom;
 use super::instance::{Budgets, PolicyInstance};
 use super::record::{Entry, Recorder, Step};
+use super::slot::Kept;
 use super::types::{CallId, Fault, Generation, LabelThreshold, Reply, Request, Slot};
 use crate::media::frame::Micros;
 
@@ -31,6 +32,8 @@ pub struct Saved {
     /// Version of the plugin that made it, and its bytes.
     pub snapshot: Option<(String, Arc<[u8]>)>,
     pub taken_at: Micros,
+    /// The last report that is in the snapshot, by its event's id.
+    pub reported: Option<Arc<str>>,
     journal: VecDeque<(Micros, Request)>,
 }
 
@@ -39,8 +42,19 @@ impl Saved {
         Self { taken_at: at, ..Self::default() }
     }
 
-    pub fn taken(version: String, state: Vec<u8>, at: Micros) -> Self {
-        Self { snapshot: Some((version, state.into())), taken_at: at, journal: VecDeque::new() }
+    /// What somebody else has kept: a snapshot and the reports since.
+    pub fn kept(kept: Kept, at: Micros) -> Self {
+        Self { snapshot: kept.snapshot, taken_at: at, reported: kept.reported, journal: kept.reports.into() }
+    }
+
+    /// A new snapshot, which holds everything that the journal held.
+    fn take(&mut self, version: String, state: Vec<u8>, at: Micros) {
+        if let Some((_, Request::Feedback { event_id, .. })) = self.journal.back() {
+            self.reported = Some(event_id.as_str().into());
+        }
+        self.snapshot = Some((version, state.into()));
+        self.taken_at = at;
+        self.journal.clear();
     }
 
     /// Adds a report. The oldest goes when there are too many.
@@ -149,6 +163,11 @@ impl Tenant {
         self.instance = Some(instance);
     }
 
+    /// Where its steps are recorded from now on.
+    pub fn record_to(&mut self, recorder: Option<Arc<Recorder>>) {
+        self.recorder = recorder;
+    }
+
     fn record(&self, step: impl FnOnce(&Self) -> Step) {
         if let Some(recorder) = &self.recorder {
             recorder.record(&Entry::Step { slot: self.slot, generation: self.generation, step: step(self) });
@@ -182,7 +201,7 @@ impl Tenant {
         let result = self.enter(|instance| instance.snapshot(at));
         self.record(|_| Step::Snapshotted { at, result: result.clone() });
         let version = self.plugin().version().to_string();
-        self.saved = Saved::taken(version, result?, at);
+        self.saved.take(version, result?, at);
         Ok(())
     }
 

@@ -204,6 +204,7 @@ mod tests {
                 cover: LabelSet::new(["FACE_*"]),
             }],
             patience: Micros::ZERO,
+            style: crate::vision::cover::Style::default(),
         }
     }
 

@@ -1,24 +1,37 @@
 //! A live source's driver: the one task that owns its [`Source`]. It hands requests out without waiting for them, takes answers from
 //! a bounded channel, and publishes each frame when its time has come, whatever is still out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::policies::Commit;
+use super::settings::Settings;
 use super::source::{Answer, Published, Request, Source};
 use crate::media::frame::{Frame, Micros};
 
 /// Frames waiting for the driver, at most; a full queue makes the media side drop the oldest.
 pub const FRAMES_MAX: usize = 8;
-/// Answers waiting, at most: more than a source can have out.
-pub const ANSWERS_MAX: usize = 256;
+/// Answers and changes waiting, at most: more than a source can have out.
+pub const TOLD_MAX: usize = 256;
+
+/// What the driver is told beside the frames.
+#[derive(Debug)]
+pub enum Told {
+    Answer(Answer),
+    /// The threshold slot has a new generation.
+    Commit(Commit),
+    /// New settings, for the frames captured from now on.
+    Configure(Arc<Settings>),
+}
 
 /// What the driver takes in.
 pub struct Inputs {
     /// Closed when the stream ends.
     pub frames: mpsc::Receiver<Frame>,
-    pub answers: mpsc::Receiver<Answer>,
+    pub told: mpsc::Receiver<Told>,
 }
 
 /// Runs until the stream has ended and its last frame is out. `dispatch` hands a request over and must not wait; it is told the
@@ -56,9 +69,13 @@ pub async fn run(
         };
         tokio::select! {
             biased;
-            Some(answer) = inputs.answers.recv() => {
-                if let Some(clock) = &clock {
-                    source.answer(answer, clock.now());
+            Some(told) = inputs.told.recv() => {
+                // Before the first frame there is nothing to answer, and every change is of what is captured from now on.
+                let now = clock.as_ref().map_or(Micros::ZERO, Clock::now);
+                match told {
+                    Told::Answer(answer) => source.answer(answer, now),
+                    Told::Commit(commit) => source.committed(commit.generation, commit.from),
+                    Told::Configure(settings) => source.configure(settings, now),
                 }
             }
             frame = inputs.frames.recv(), if !ended => match frame {
@@ -99,11 +116,9 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::media::frame::{FrameSeq, Matrix, Range, i420_len};
-    use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
+    use crate::room::settings::{DetectorSettings, FailMode, LabelSet};
     use crate::room::source::Cover;
     use crate::vision::detection::{Detection, Verdict};
     use crate::vision::sampler::SamplerRule;
@@ -122,13 +137,14 @@ mod tests {
                 cover: LabelSet::new(["FACE_*"]),
             }],
             patience: Micros::from_millis(70),
+            style: crate::vision::cover::Style::default(),
         })
     }
 
     /// Thirty frames a second of a still picture; the detector answers after `latency` unless the look's number is in `lost`.
     async fn live(frames: u64, latency: Duration, lost: impl Fn(u64) -> bool + Send + 'static) -> Vec<(Instant, Published)> {
         let (frame_in, frames_out) = mpsc::channel(FRAMES_MAX);
-        let (answer_in, answers) = mpsc::channel(ANSWERS_MAX);
+        let (tell, told) = mpsc::channel(TOLD_MAX);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_micros(33_333));
             for i in 0..frames {
@@ -142,7 +158,7 @@ mod tests {
         });
         let mut out = Vec::new();
         let dispatch = |request: Request, _| {
-            let answers = answer_in.clone();
+            let answers = tell.clone();
             let answer = match request {
                 Request::Screen { frame, detectors, .. } => Answer::Screened { seq: frame.seq, look: detectors },
                 Request::Look { id, .. } if lost(id.seq.0) => return,
@@ -158,16 +174,16 @@ mod tests {
                 },
                 Request::Weigh { id, detections, .. } => {
                     let verdicts = detections.iter().map(|_| Verdict { counts: true, threshold: 0.25 }).collect();
-                    let _ = answers.try_send(Answer::Weighed { id, generation: 1, verdicts });
+                    let _ = answers.try_send(Told::Answer(Answer::Weighed { id, generation: 1, verdicts }));
                     return;
                 }
             };
             tokio::spawn(async move {
                 tokio::time::sleep(latency).await;
-                let _ = answers.send(answer).await;
+                let _ = answers.send(Told::Answer(answer)).await;
             });
         };
-        run(Source::new(settings()), Inputs { frames: frames_out, answers }, dispatch, |_, p| out.push((Instant::now(), p))).await;
+        run(Source::new(settings()), Inputs { frames: frames_out, told }, dispatch, |_, p| out.push((Instant::now(), p))).await;
         out
     }
 

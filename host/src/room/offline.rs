@@ -1,11 +1,20 @@
 //! A file's frame path: as live, but time stands still until every question is answered, and the delay line is long enough for every
 //! rule to see what it can use. The same clip, detectors and policies give the same pictures on any machine.
 
+use super::policies::Commit;
 use super::source::{Answer, Published, PushError, Request, Source};
 use crate::media::frame::{Frame, Micros};
 
 /// The look-ahead of a file: as long as the longest rule (the hold, twice) can make use of.
 pub const LOOK_AHEAD: Micros = Micros::from_millis(2000);
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    Frame(Frame),
+    /// The threshold slot has a new generation.
+    Commit(Commit),
+}
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +26,10 @@ pub enum RunError<E> {
     Outside(E),
 }
 
-/// Runs `frames` through `source`. `judge` answers a request, now; `publish` takes each frame as it leaves.
+/// Runs `steps` through `source`. `judge` answers a request, now; `publish` takes each frame as it leaves.
 pub fn run<E>(
     source: &mut Source,
-    frames: impl IntoIterator<Item = Result<Frame, E>>,
+    steps: impl IntoIterator<Item = Result<Step, E>>,
     mut judge: impl FnMut(Request) -> Result<Answer, E>,
     mut publish: impl FnMut(&Source, Published) -> Result<(), E>,
 ) -> Result<(), RunError<E>> {
@@ -38,11 +47,15 @@ pub fn run<E>(
             }
         }
     };
-    for frame in frames {
-        let frame = frame.map_err(RunError::Outside)?;
-        now = frame.at;
-        source.push(frame, now)?;
-        step(source, now)?;
+    for next in steps {
+        match next.map_err(RunError::Outside)? {
+            Step::Frame(frame) => {
+                now = frame.at;
+                source.push(frame, now)?;
+                step(source, now)?;
+            }
+            Step::Commit(commit) => source.committed(commit.generation, commit.from),
+        }
     }
     source.finish(now);
     step(source, now)?;

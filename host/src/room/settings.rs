@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use crate::media::frame::Micros;
+use crate::vision::cover::Style;
 use crate::vision::sampler::SamplerRule;
 
 /// What happens to a frame that could not be judged in time.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub detectors: Vec<DetectorSettings>,
     /// How long a look that the clock asks for may wait for a cut to come, which would ask for another one beside it.
     pub patience: Micros,
+    /// What a covered area looks like.
+    pub style: Style,
 }
 
 impl Settings {

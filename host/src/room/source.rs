@@ -93,6 +93,8 @@ pub struct Published {
     /// Set where an open room let an unjudged frame pass.
     pub passed_unjudged: Option<Unjudged>,
     pub shot: u32,
+    /// What it was captured under: whether it is covered and how.
+    pub settings: Arc<Settings>,
 }
 
 /// Counters of one source; all only grow.
@@ -364,14 +366,14 @@ impl Source {
         [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
     }
 
-    /// A new generation of the threshold policy came into force, for the frames captured from now on. Until it has weighed one of
+    /// A new generation of the threshold policy came into force, for the frames captured from `from` on. Until it has weighed one of
     /// them, what it counts is added to what older ones hold.
-    pub fn committed(&mut self, generation: u64, now: Micros) {
-        self.commits.insert(generation, now);
+    pub fn committed(&mut self, generation: u64, from: Micros) {
+        self.commits.insert(generation, from);
         if self.commits.len() > COMMITS_MAX {
             self.commits.pop_first();
         }
-        self.channels.values_mut().for_each(|channel| channel.committed(generation, now));
+        self.channels.values_mut().for_each(|channel| channel.committed(generation, from));
     }
 
     /// What is given up since looks come late.
@@ -461,7 +463,7 @@ impl Source {
                 Cover::Masks(masks)
             }
         };
-        Published { frame: e.frame.clone(), cover, passed_unjudged, shot: e.shot }
+        Published { frame: e.frame.clone(), cover, passed_unjudged, shot: e.shot, settings: e.settings.clone() }
     }
 
     /// Puts the newest frame before the cascade if the sampler wants it and no look of it is under way.

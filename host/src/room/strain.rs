@@ -77,6 +77,7 @@ mod tests {
             sampler: SamplerRule::Fixed(2),
             detectors: vec![detector],
             patience: Micros::ZERO,
+            style: crate::vision::cover::Style::default(),
         }));
         let mut answers: Vec<(u64, crate::room::source::LookId)> = Vec::new();
         let mut out = vec![(0, 0, 0.0); 5];

@@ -149,12 +149,13 @@ fn detections(detector: &mut OnnxDetector, frames: &[Frame]) -> anyhow::Result<V
 
 /// Covers of each frame, looks made, and full covers after the first look's frame.
 fn through(host: &Host, frames: &[Frame], realtime: bool) -> anyhow::Result<(Vec<Vec<Rect>>, usize, usize)> {
-    let mut settings = host.settings(Micros(33_333))?;
+    let mut settings = host.settings(&host.config, Micros(33_333))?;
     if !realtime {
         settings.delay = settings.delay.max(LOOK_AHEAD);
     }
     let origin = Origin { id: "clip".into(), kind: SourceKind::Camera, owner: "clip".into() };
-    let judges = host.judges(0, origin, None, censor::silent())?;
+    let policies = host.configured_policies(None, censor::silent())?;
+    let judges = host.judges(0, origin, policies, censor::silent());
     let source = Source::new(Arc::new(settings));
     let mut covers = Vec::new();
     let mut full = 0;

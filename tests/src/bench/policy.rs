@@ -237,7 +237,7 @@ pub fn swap(arguments: &[String]) -> Result<()> {
         let versions: Vec<&PluginName> = names.iter().filter(|(at, _)| *at == slot).map(|(_, name)| name).collect();
         let Some(first) = versions.first() else { bail!("no {slot} plugin among those built") };
         let mut room = Driven::new(&executor, slot, *catalog.budgets());
-        room.slot.install(&Candidate::Named(catalog.clone(), (*first).clone()), "{}", Micros::ZERO).map_err(anyhow::Error::msg)?;
+        room.slot.install(&Candidate::Named(catalog.clone(), (*first).clone()), "{}", Micros::ZERO, None).map_err(anyhow::Error::msg)?;
         let request = ordinary_request(slot);
         let (mut totals, mut commits) = (Vec::new(), Vec::new());
         for number in 0..swaps {
@@ -272,7 +272,7 @@ pub fn rooms(arguments: &[String]) -> Result<()> {
     for _ in 0..rooms {
         for plugin in &chosen {
             let room = Driven::new(&executor, plugin.slot, *catalog.budgets());
-            room.slot.install(&Candidate::Loaded(plugin.clone()), "{}", Micros::ZERO).map_err(anyhow::Error::msg)?;
+            room.slot.install(&Candidate::Loaded(plugin.clone()), "{}", Micros::ZERO, None).map_err(anyhow::Error::msg)?;
             slots.push(room);
         }
     }

@@ -90,6 +90,7 @@ pub fn settings(rng: &mut Rng, first: bool) -> Arc<Settings> {
         sampler: [SamplerRule::Adaptive, SamplerRule::Prototype, SamplerRule::Fixed(3)][pick(rng, &[0, 0, 1, 2]) as usize],
         detectors,
         patience: Micros::from_millis(pick(rng, &[70, 0, 40])),
+        style: scrim_host::vision::cover::Style::default(),
     })
 }
 

@@ -77,7 +77,7 @@ impl Room {
 
     pub fn install(&mut self, guest: &Guest) -> Result<()> {
         let seen = self.events.len();
-        self.slot.install(&Candidate::Loaded(load(guest)?), "{}", Micros::ZERO).map_err(anyhow::Error::msg)?;
+        self.slot.install(&Candidate::Loaded(load(guest)?), "{}", Micros::ZERO, None).map_err(anyhow::Error::msg)?;
         self.outcome(seen).map(|_| ())
     }
 

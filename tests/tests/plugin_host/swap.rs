@@ -31,7 +31,7 @@ fn swap_often(slot: Slot, swaps: u64) -> Result<()> {
         Slot::Text | Slot::Threshold => ["0.25", "0.75"],
     };
     let loaded = [load(&guests[0])?, load(&guests[1])?];
-    room.slot.install(&Candidate::Loaded(loaded[0].clone()), "{}", Micros::ZERO).map_err(anyhow::Error::msg)?;
+    room.slot.install(&Candidate::Loaded(loaded[0].clone()), "{}", Micros::ZERO, None).map_err(anyhow::Error::msg)?;
     let request = smoke_request(slot);
     // What each call must be answered by.
     let mut due: HashMap<CallId, usize> = HashMap::new();

@@ -1,0 +1,102 @@
+//! A room's own settings, and how they lie over the host's.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::faults::Fault;
+
+/// What one room sets for itself; what is absent (or null) is as in `scrim.toml`. Checked by [`super::Config::for_room`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomSettings {
+    /// Labels to cover, of all of the room's detectors, such as `FACE_*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, min_items = 1, max_items = 64, example = json!(["FACE_*"]))]
+    pub cover: Option<Vec<String>>,
+    /// Which of the host's detectors look at this room's frames; none if the list is empty, and then everything passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, max_items = 16, example = json!(["nudity"]))]
+    pub detectors: Option<Vec<String>>,
+    /// `closed` covers a frame that could not be judged, `open` lets it pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(closed|open)$", example = "closed")]
+    pub fail_mode: Option<String>,
+    /// How far viewers are behind the camera, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, minimum = 67, maximum = 10000, example = 400)]
+    pub delay_ms: Option<u32>,
+    /// How long a mask stays after what it covers was last seen, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, maximum = 60000, example = 800)]
+    pub hold_ms: Option<u32>,
+    /// The longest time between two looks that judge the frames between them, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, minimum = 33, maximum = 10000, example = 307)]
+    pub look_max_ms: Option<u32>,
+    /// For how long a cascade's skip counts as a look, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, maximum = 10000, example = 0)]
+    pub skip_max_ms: Option<u32>,
+    /// `adaptive`, `prototype` or `fixed:N`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$", example = "adaptive")]
+    pub sampler: Option<String>,
+    /// `solid`, `pixelate` or `blur`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(solid|pixelate|blur)$", example = "solid")]
+    pub style: Option<String>,
+    /// The fill of `solid`, `#rrggbb`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^#[0-9a-fA-F]{6}$", example = "#000000")]
+    pub color: Option<String>,
+}
+
+/// Where a room's key lies in the whole configuration.
+const PLACES: [(&str, &str, &str); 8] = [
+    ("fail_mode", "room", "fail_mode"),
+    ("delay_ms", "room", "delay_ms"),
+    ("hold_ms", "room", "hold_ms"),
+    ("look_max_ms", "room", "look_max_ms"),
+    ("skip_max_ms", "room", "skip_max_ms"),
+    ("sampler", "room", "sampler"),
+    ("style", "cover", "style"),
+    ("color", "cover", "color"),
+];
+
+/// Puts a room's settings over a whole configuration, both as JSON.
+pub(super) fn overlay(mut config: Value, room: &Value, faults: &mut Vec<Fault>) -> Value {
+    for (key, table, name) in PLACES {
+        if !room[key].is_null() {
+            config[table][name] = room[key].clone();
+        }
+    }
+    let Some(detectors) = config["detectors"].as_object_mut() else { return config };
+    if let Some(chosen) = room["detectors"].as_array() {
+        for (index, name) in chosen.iter().enumerate() {
+            if !detectors.contains_key(name.as_str().unwrap_or_default()) {
+                let known: Vec<&str> = detectors.keys().map(String::as_str).collect();
+                let path = vec!["detectors".to_owned(), format!("[{index}]")];
+                faults.push(Fault::at(path, format!("this host has no detector {name}"), format!("known here: {}", known.join(", "))));
+            }
+        }
+        detectors.retain(|name, _| chosen.iter().any(|chosen| chosen.as_str() == Some(name)));
+    }
+    if !room["cover"].is_null() {
+        detectors.values_mut().for_each(|detector| detector["cover"] = room["cover"].clone());
+    }
+    config
+}
+
+/// A key of the whole configuration as the room calls it.
+pub(super) fn key_in_room(key: &str) -> String {
+    if let Some((name, _, _)) = PLACES.iter().find(|(_, table, name)| key == format!("{table}.{name}")) {
+        return (*name).to_owned();
+    }
+    // `detectors.NAME.cover[0]` is the room's `cover[0]`.
+    match key.rsplit_once(".cover") {
+        Some((detector, index)) if detector.starts_with("detectors.") => format!("cover{index}"),
+        _ => key.to_owned(),
+    }
+}

@@ -1,0 +1,65 @@
+//! What happened in a room, told to whoever shows, counts or keeps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::channel::Why;
+use super::source::LookId;
+use crate::media::frame::{FrameSeq, Micros};
+use crate::plugin::events::PolicyEvent;
+use crate::plugin::types::{Generation, Slot};
+use crate::vision::detection::{Detection, Verdict};
+
+/// What a policy, or the host in its place, decided.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    pub slot: Slot,
+    pub seq: FrameSeq,
+    /// Capture time of the frame.
+    pub at: Micros,
+    /// None: the host's default.
+    pub generation: Option<Generation>,
+    pub plugin: Option<String>,
+    /// What was decided and by which rule, for people.
+    pub summary: String,
+    /// Why the default stood in.
+    pub fault: Option<String>,
+    pub cpu_us: u64,
+}
+
+/// One look's outcome.
+#[derive(Clone, Debug)]
+pub struct Looking {
+    pub id: LookId,
+    pub why: Why,
+    pub found: Result<Vec<Detection>, String>,
+    pub waited: Duration,
+    pub ran: Duration,
+}
+
+/// What counts of a look's detections, one verdict each.
+#[derive(Clone, Debug)]
+pub struct Weighing {
+    pub id: LookId,
+    pub detections: Vec<Detection>,
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug)]
+pub enum Note {
+    Decision(Decision),
+    Look(Looking),
+    /// The cascade said that this detector need not look.
+    Skipped {
+        seq: FrameSeq,
+        detector: Arc<str>,
+    },
+    Weighed(Weighing),
+    Event(PolicyEvent),
+}
+
+/// Told of everything that happens, from any thread; must not block.
+pub type Observer = Arc<dyn Fn(Note) + Send + Sync>;
