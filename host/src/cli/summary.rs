@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::censor::Outcome;
 use crate::host::Host;
 use crate::plugin::events::{PolicyEvent, StateFrom};
-use crate::room::channel::Why;
 use crate::room::judges::{Note, Observer};
+use crate::room::look::Why;
 
 /// Hears what happens while a clip runs. Looks and decisions are kept only if a report is to be made of them: there are thousands.
 pub struct Witness {
