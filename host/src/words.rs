@@ -1,5 +1,5 @@
 //! A plain text to the words that a text policy judges, and back to the places in the text. Pure; used where text is typed or read from
-//! a file. Spans are in bytes of the text and never cut a character.
+//! a file. A plugin is given words and needs none of this. Spans are in bytes of the text and never cut a character.
 
 use std::ops::Range;
 

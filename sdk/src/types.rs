@@ -1,5 +1,8 @@
 //! What goes in and out of a policy: plain Rust types, the same natively and in WebAssembly, one for each record of `wit/policy.wit`.
 //!
+//! The host's own (`host/src/plugin/types.rs`) stay apart, so that a plugin compiles none of the host, and the host may run plugins of
+//! several contracts.
+//!
 //! Areas are fractions of the frame (0..=1, origin top left), times are microseconds of the room's clock, confidences, thresholds
 //! and severities are 0..=1.
 

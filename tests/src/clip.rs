@@ -8,10 +8,22 @@ use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len}
 
 /// Every frame of a file, as BT.601 limited range whatever it says of itself: both sides of a comparison read the same samples.
 pub fn decode(file: &Path, width: usize, height: usize) -> anyhow::Result<Vec<Frame>> {
+    decoded(file, (width, height), &[])
+}
+
+/// At most `frames_max` frames of a file, each filling the size, what reaches past it cut off.
+pub fn scaled(file: &Path, width: usize, height: usize, frames_max: usize) -> anyhow::Result<Vec<Frame>> {
+    let filter = format!("scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}");
+    decoded(file, (width, height), &["-vf", &filter, "-frames:v", &frames_max.to_string()])
+}
+
+fn decoded(file: &Path, (width, height): (usize, usize), how: &[&str]) -> anyhow::Result<Vec<Frame>> {
     let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
+        .args(["-v", "error", "-nostdin", "-i"])
         .arg(file)
-        .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-"])
+        .args(["-map", "0:v:0", "-fps_mode", "passthrough"])
+        .args(how)
+        .args(["-pix_fmt", "yuv420p", "-f", "rawvideo", "-"])
         .stderr(Stdio::inherit())
         .output()
         .context("ffmpeg cannot be started")?;

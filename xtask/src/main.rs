@@ -30,7 +30,7 @@ enum Command {
     Plugin(Plugin),
     /// Make a clip, cover its faces while one cascade is swapped for the other, write a report
     Demo,
-    /// Everything CI checks: set-up, format, lints, plugins, all tests
+    /// Everything CI checks: set-up, format, lints, plugins, all tests, the benches and soaks in short
     Test,
     /// Measure; without a name, say which benches there are
     Bench(Bench),
@@ -77,23 +77,34 @@ fn run(command: Command) -> Result<()> {
 fn test() -> Result<()> {
     let clippy = ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let gpu = ["clippy", "--release", "-p", "scrim-host", "--features", "gpu", "--", "-D", "warnings"];
-    let mut stages = Stages::new(6);
+    let mut stages = Stages::new(7);
     stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
     stages.run("set-up", || setup::fetch().and_then(|_| setup::dictionary()))?;
     stages.run("plugins", || setup::plugins().map(drop))?;
     stages.run("lints", || cargo(&clippy))?;
     stages.run("lints with the gpu feature", || cargo(&gpu))?;
     stages.run("tests", || cargo(&["test", "--release", "--workspace"]))?;
+    stages.run("short benches", short_benches)?;
     stages.summary();
     Ok(())
+}
+
+/// Each fails when something is broken, not when the machine is slow.
+fn short_benches() -> Result<()> {
+    for name in ["batcher", "cascade", "coverage", "pipeline", "rooms", "swap"] {
+        scrim_tests("scrim-bench", &[name, "--short"])?;
+    }
+    scrim_tests("scrim-soak", &["simulation", "--short"])
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
 fn measure(binary: &str, bench: &Bench) -> Result<()> {
     setup::fetch()?;
     setup::plugins()?;
-    let mut args = vec!["run", "--release", "-p", "scrim-tests", "--bin", binary, "--"];
-    args.extend(bench.name.as_deref());
-    args.extend(bench.args.iter().map(String::as_str));
-    cargo(&args)
+    let args: Vec<&str> = bench.name.iter().chain(&bench.args).map(String::as_str).collect();
+    scrim_tests(binary, &args)
+}
+
+fn scrim_tests(binary: &str, args: &[&str]) -> Result<()> {
+    cargo(&[&["run", "--release", "-p", "scrim-tests", "--bin", binary, "--"], args].concat())
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::censor::Outcome;
 use crate::host::Host;
 use crate::plugin::events::{PolicyEvent, StateFrom};
-use crate::room::channel::Why;
+use crate::room::look::Why;
 use crate::room::note::{Note, Observer};
 
 /// Hears what happens while a clip runs. Looks and decisions are kept only if a report is to be made of them: there are thousands.

@@ -71,6 +71,16 @@ pub enum Layout {
     Nhwc,
 }
 
+impl Layout {
+    /// Sides of the tensor that holds `batch` pictures.
+    pub fn shape(self, batch: usize, width: usize, height: usize) -> [usize; 4] {
+        match self {
+            Layout::Nchw => [batch, 3, height, width],
+            Layout::Nhwc => [batch, height, width, 3],
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     Rgb,

@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ort::session::Session;
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
 use super::fixed::FixedBuffers;
-use super::model::{Decode, Fit, Labels, Layout, ModelSpec};
+use super::model::{Decode, Fit, Labels, ModelSpec};
 use super::preprocess::{Placement, Preprocessor};
 use super::provider::{self, GPU_BATCH_MAX, GPU_BATCHES, GpuOptions, Profile, Provider, ProviderChoice, ProviderReport};
 use super::runtime::Runtime;
@@ -191,6 +191,23 @@ impl OnnxDetector {
         self.preprocessor.input_size(width, height)
     }
 
+    /// ONNX Runtime by itself, for benches: the input of one frame is prepared once and run `runs` times, its output left unread.
+    ///
+    /// # Errors
+    /// When the model could not run.
+    pub fn run_bare(&mut self, frame: &Frame, runs: usize) -> Result<Duration, InferError> {
+        let (width, height) = self.preprocessor.input_size(frame.width, frame.height);
+        self.tensor.resize(3 * width * height, 0.0);
+        self.preprocessor.fill(frame, &mut self.tensor);
+        let shape = self.spec.input.layout.shape(1, width, height);
+        let begin = Instant::now();
+        for _ in 0..runs {
+            let ran = run_plain(&mut self.session, shape, &self.tensor, |_, _| Ok(()));
+            ran.map_err(|reason| InferError::Run { model: self.spec.name.to_string(), frames: 1, reason })?;
+        }
+        Ok(begin.elapsed())
+    }
+
     fn run(&mut self, frames: &[&Frame]) -> Result<Vec<Vec<Detection>>, InferError> {
         let (spec, labels) = (self.spec.clone(), self.labels.clone());
         let reader = Reader { spec: &spec, labels: &labels };
@@ -220,10 +237,7 @@ impl OnnxDetector {
         for (frame, out) in frames.iter().zip(self.tensor.chunks_exact_mut(picture)) {
             self.placements.push(self.preprocessor.fill(frame, out));
         }
-        let shape = match self.spec.input.layout {
-            Layout::Nchw => [batch, 3, height, width],
-            Layout::Nhwc => [batch, height, width, 3],
-        };
+        let shape = self.spec.input.layout.shape(batch, width, height);
         let used = |shape: &[usize], values: &[f32]| {
             // A network that overflowed has not looked: silence would pass for a clear frame.
             if values.iter().any(|value| !value.is_finite()) {
@@ -379,9 +393,9 @@ fn profile(spec: &ModelSpec, input: &str) -> Profile {
         Fit::Aspect { stride } => [[stride, stride], [(size * 9).div_ceil(16).next_multiple_of(stride), size], [size, size]],
         Fit::Square | Fit::Crop { .. } => [[size, size]; 3],
     };
-    let shapes = sides.map(|[height, width]| match spec.input.layout {
-        Layout::Nchw => [3, height, width],
-        Layout::Nhwc => [height, width, 3],
+    let shapes = sides.map(|[height, width]| {
+        let [_, one @ ..] = spec.input.layout.shape(1, width, height);
+        one
     });
     Profile { input: input.to_owned(), shapes }
 }

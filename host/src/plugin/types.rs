@@ -1,5 +1,8 @@
 //! What goes into a policy and what comes out, in the host's own plain types. Nothing here knows of WebAssembly; `bindings` converts.
 //!
+//! They mirror the SDK's (`sdk/src/types.rs`) and stay apart: these carry the host's newtypes and are what recordings are written in, so
+//! they outlive a version of the contract; the SDK's follow one, and are all that an author compiles to WebAssembly.
+//!
 //! Areas are fractions of the frame, times microseconds of the stream's clock, confidences, thresholds and severities 0..=1.
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::channel::Why;
+use super::look::Why;
 use super::note::{Decision, Looking, Note, Observer, Weighing};
 use super::policies::{Answered, POLICY_DEADLINE, Policies, number};
 use super::source::{Answer, LookId, Request};

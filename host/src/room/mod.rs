@@ -3,7 +3,9 @@
 pub mod admission;
 pub mod channel;
 pub mod judges;
+pub mod line;
 pub mod live;
+pub mod look;
 pub mod mutant;
 pub mod note;
 pub mod offline;

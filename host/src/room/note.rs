@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::Why;
+use super::look::Why;
 use super::source::LookId;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;

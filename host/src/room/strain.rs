@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::geometry::Rect;
     use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
-    use crate::room::channel::Why;
+    use crate::room::look::Why;
     use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
     use crate::room::source::{Cover, Request, Source};
     use crate::vision::detection::{Detection, Verdict};

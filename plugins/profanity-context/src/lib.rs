@@ -8,7 +8,6 @@ pub mod glyphs;
 pub mod judge;
 pub mod lexicon;
 pub mod search;
-pub mod split;
 
 use config::Config;
 use judge::{Judge, Said};

@@ -43,6 +43,16 @@ fn catalog(rooms: u32) -> Result<(tempfile::TempDir, Arc<Catalog>, Vec<Arc<Loade
     let budgets = Budgets { cascade: slack, text: slack, threshold: slack, start: slack };
     let root = tempfile::tempdir()?;
     let catalog = Catalog::open(root.path(), engines, budgets)?;
+    let mut loaded = add_built(&catalog)?;
+    loaded.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((root, Arc::new(catalog), loaded))
+}
+
+/// Adds every built plugin to a catalog.
+///
+/// # Errors
+/// When they are not built, or one is refused.
+pub fn add_built(catalog: &Catalog) -> Result<Vec<Arc<Loaded>>> {
     let mut loaded = Vec::new();
     for entry in std::fs::read_dir(plugin_folder()?)? {
         let path = entry?.path();
@@ -50,8 +60,7 @@ fn catalog(rooms: u32) -> Result<(tempfile::TempDir, Arc<Catalog>, Vec<Arc<Loade
             loaded.push(catalog.add(&std::fs::read(&path)?, None).with_context(|| path.display().to_string())?);
         }
     }
-    loaded.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((root, Arc::new(catalog), loaded))
+    Ok(loaded)
 }
 
 fn newest(plugins: &[Arc<Loaded>], slot: Slot) -> Result<Arc<Loaded>> {

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use profanity_context::config::Config;
 use profanity_context::judge::{Judge, Said};
-use profanity_context::split::split;
 use rustrict::{Censor, Type};
+use scrim_host::words;
 use serde::Deserialize;
 use vader_sentiment::SentimentIntensityAnalyzer;
 
@@ -31,7 +31,7 @@ struct Methods {
 
 const METHODS: [(&str, Score); 3] = [
     ("profanity-context", |methods, text| {
-        let words: Vec<&str> = split(text).into_iter().map(|(_, word)| word).collect();
+        let words: Vec<&str> = words::split(text).into_iter().map(|word| word.text).collect();
         let found = methods.judge.judge(Said { words: &words, ..Said::default() });
         found.iter().map(|finding| finding.severity).fold(0.0, f32::max)
     }),

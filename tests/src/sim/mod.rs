@@ -7,14 +7,16 @@
 pub mod driver;
 pub mod plan;
 pub mod rules;
+pub mod summary;
 pub mod world;
 
 use std::fmt;
 
 use scrim_host::room::mutant::Mutant;
 
-pub use driver::{Summary, run};
+pub use driver::run;
 pub use plan::Plan;
+pub use summary::Summary;
 
 /// An assertion that did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

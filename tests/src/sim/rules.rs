@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use scrim_host::geometry::Rect;
 use scrim_host::media::frame::{FrameSeq, Micros};
-use scrim_host::room::channel::Why;
+use scrim_host::room::look::Why;
 use scrim_host::room::settings::Settings;
 
 use super::world::{LABELS, NOTICED_MIN, Snapshot, VISIBLE_MIN};
