@@ -41,6 +41,7 @@ pub struct Fault {
     path: Vec<String>,
     /// Other keys that the fault follows from.
     because_of: Vec<Vec<String>>,
+    relation: bool,
 }
 
 impl fmt::Display for Fault {
@@ -51,13 +52,18 @@ impl fmt::Display for Fault {
 
 impl Fault {
     pub(super) fn at(path: Vec<String>, wrong: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { key: dotted(&path), wrong: wrong.into(), fix: fix.into(), path, because_of: Vec::new() }
+        Self { key: dotted(&path), wrong: wrong.into(), fix: fix.into(), path, because_of: Vec::new(), relation: false }
     }
 
     /// A fault between settings: it stands at `path` and follows from `others` too.
     pub(super) fn relating(path: &[&str], wrong: String, fix: String, others: &[&[&str]]) -> Self {
         let owned = |path: &[&str]| path.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
-        Self { because_of: others.iter().map(|path| owned(path)).collect(), ..Self::at(owned(path), wrong, fix) }
+        Self { because_of: others.iter().map(|path| owned(path)).collect(), relation: true, ..Self::at(owned(path), wrong, fix) }
+    }
+
+    /// Whether each value is fine and only does not go with others, or with what this host has.
+    pub fn is_relation(&self) -> bool {
+        self.relation
     }
 
     /// The same fault under another key.

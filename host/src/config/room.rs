@@ -77,8 +77,8 @@ pub(super) fn overlay(mut config: Value, room: &Value, faults: &mut Vec<Fault>) 
         for (index, name) in chosen.iter().enumerate() {
             if !detectors.contains_key(name.as_str().unwrap_or_default()) {
                 let known: Vec<&str> = detectors.keys().map(String::as_str).collect();
-                let path = vec!["detectors".to_owned(), format!("[{index}]")];
-                faults.push(Fault::at(path, format!("this host has no detector {name}"), format!("known here: {}", known.join(", "))));
+                let known = format!("known here: {}", known.join(", "));
+                faults.push(Fault::relating(&["detectors", &format!("[{index}]")], format!("this host has no detector {name}"), known, &[]));
             }
         }
         detectors.retain(|name, _| chosen.iter().any(|chosen| chosen.as_str() == Some(name)));

@@ -1,0 +1,107 @@
+//! Messages: typed text, judged by the room's text policy, passed or with the found words masked. Nothing of a text is kept or logged:
+//! events hold categories, lengths and places.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::meter;
+use super::room::Room;
+use crate::config::Config;
+use crate::plugin::types::{Finding, Place, Reply, Request, Source, SourceKind, Utterance, Word};
+use crate::room::settings::FailMode;
+use crate::words;
+
+/// How long a message may wait for its policy: far longer than a call takes, not so long that a chat would stall.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// What somebody typed.
+pub struct Message {
+    pub text: String,
+    pub author: String,
+    pub reply_to: Option<String>,
+    pub mentions: Vec<String>,
+}
+
+/// What became of it.
+pub struct Passed {
+    pub id: String,
+    /// Something was found, or it could not be judged in a closed room.
+    pub flagged: bool,
+    pub judged: bool,
+    /// Each with its bytes of the text.
+    pub findings: Vec<(Finding, std::ops::Range<usize>)>,
+    /// The text as others may read it.
+    pub masked: String,
+    /// Why it was not judged.
+    pub fault: Option<String>,
+}
+
+/// Judges a message.
+pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
+    let policies = room.policies().await;
+    let id = Uuid::now_v7().to_string();
+    let spans = words::split(&message.text);
+    let utterance = Utterance {
+        id: id.clone(),
+        revision: 0,
+        is_final: true,
+        source: Source { id: "chat".into(), kind: SourceKind::Chat, owner: message.author.clone() },
+        speaker: message.author.clone(),
+        addressees: message.mentions.clone(),
+        reply_to: message.reply_to.clone(),
+        language: None,
+        words: spans.iter().map(|span| Word { text: span.text.to_owned(), confidence: 1.0, place: Place::Nowhere }).collect(),
+    };
+    let (tell, told) = oneshot::channel();
+    let at = policies.moment(room.shared.clock.now());
+    policies.ask(at, Request::Judge { utterance: Arc::new(utterance) }, Some(DEADLINE), move |answered| _ = tell.send(answered.result));
+    let answered = told.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()));
+    let passed = match answered {
+        Ok(Reply::Findings(findings)) => {
+            let placed = |finding: Finding| words::place(&spans, finding.first, finding.count).map(|place| (finding, place));
+            let findings: Vec<_> = findings.into_iter().filter_map(placed).collect();
+            let masked = masked(&message.text, &spans, &findings);
+            Passed { id, flagged: !findings.is_empty(), judged: true, findings, masked, fault: None }
+        }
+        Ok(_) => unjudged(&room.settled().config, id, &message.text, "the policy answered something else".to_owned()),
+        Err(why) => unjudged(&room.settled().config, id, &message.text, why),
+    };
+    let outcome = if !passed.judged { "unjudged" } else if passed.flagged { "flagged" } else { "passed" };
+    metrics::counter!(meter::MESSAGES, "outcome" => outcome).increment(1);
+    if passed.flagged {
+        let found: Vec<_> = passed
+            .findings
+            .iter()
+            .map(|(finding, place)| json!({ "category": finding.category.as_str(), "severity": finding.severity, "bytes": place.len() }))
+            .collect();
+        room.tell("message", json!({ "id": passed.id, "judged": passed.judged, "findings": found }));
+    }
+    passed
+}
+
+/// The room's fail mode for an utterance: closed masks every word, open lets it pass.
+fn unjudged(config: &Config, id: String, text: &str, fault: String) -> Passed {
+    let closed = config.room.fail_mode == FailMode::Closed;
+    let masked = if closed { words::split(text).iter().map(|span| "*".repeat(span.text.chars().count())).collect::<Vec<_>>().join(" ") } else { text.to_owned() };
+    Passed { id, flagged: closed, judged: false, findings: Vec::new(), masked, fault: Some(fault) }
+}
+
+/// The text with every found word masked, the rest as it stands.
+fn masked(text: &str, spans: &[words::Span<'_>], findings: &[(Finding, std::ops::Range<usize>)]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for (index, span) in spans.iter().enumerate() {
+        let index = index as u32;
+        if findings.iter().any(|(f, _)| f.first <= index && index < f.first.saturating_add(f.count)) {
+            out.push_str(&text[at..span.start]);
+            out.push_str(&words::mask(span.text));
+            at = span.end;
+        }
+    }
+    out.push_str(&text[at..]);
+    out
+}

@@ -1,0 +1,181 @@
+//! A posted picture: judged at once, without sampler, delay or trails. It is a source of its own that ends with its answer, and touches no
+//! live stream's state.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::Shared;
+use super::meter;
+use super::room::{Room, detection_body};
+use crate::geometry::Rect;
+use crate::host::HostError;
+use crate::infer::batcher::LookRequest;
+use crate::media::frame::{Frame, Micros};
+use crate::plugin::types::{self, Hints, SourceKind};
+use crate::room::judges::Judges;
+use crate::room::policies::POLICY_DEADLINE;
+use crate::room::settings::{FailMode, Settings};
+use crate::room::source::{Answer, Cover, LookId, Request, SceneHints};
+use crate::vision::detection::{Detection, Verdict};
+use crate::store::EventRow;
+
+/// How long one detector may take for a picture; past it the others' results stand.
+pub const DETECTOR_MAX: Duration = Duration::from_secs(2);
+
+/// A detection of a picture, weighed.
+pub struct Found {
+    pub detection: Detection,
+    pub verdict: Verdict,
+    /// Whether the room covers its label and it counts.
+    pub covered: bool,
+    /// To report it by; for what counts.
+    pub event: Option<Arc<EventRow>>,
+}
+
+/// What became of a picture.
+pub struct Judged {
+    pub id: String,
+    /// Every enabled detector looked, or was told off by a cascade whose skips count.
+    pub judged: bool,
+    pub found: Vec<Found>,
+    pub looked: Vec<Arc<str>>,
+    pub skipped: Vec<Arc<str>>,
+    /// Detectors without a result, each with why.
+    pub failed: Vec<(Arc<str>, String)>,
+    pub cover: Cover,
+    pub settings: Settings,
+}
+
+/// Judges a picture in a room. With `cascade` the cascade is asked, and what it skips counts where the room's `skip_max_ms` is above 0.
+///
+/// # Errors
+/// When the room's settings can't work.
+pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<Judged, HostError> {
+    let shared = room.shared.clone();
+    let policies = room.policies().await;
+    let settings = shared.host.settings(&room.settled().config, Micros(33_333))?;
+    let id = format!("picture-{}", Uuid::now_v7());
+    let number = shared.next_source();
+    frame.at = policies.moment(shared.clock.now());
+    policies.enter(number, frame.at, Box::new(|_| {}));
+    // Leaves when this ends, also if whoever asked is gone.
+    let _entered = Entered { policies: policies.clone(), number };
+    let (heard, told_id) = (Arc::downgrade(room), id.clone());
+    let observer = Arc::new(move |note| {
+        // Weighed things are told below, with their events.
+        if let (Some(room), false) = (heard.upgrade(), matches!(note, crate::room::note::Note::Weighed(_))) {
+            room.noted(&told_id, note);
+        }
+    });
+    let source = types::Source { id: id.clone(), kind: SourceKind::Picture, owner: id.clone() };
+    let judges = shared.host.judges(number, source, policies, observer);
+
+    let detectors: Vec<Arc<str>> = settings.detectors.iter().map(|d| d.name.clone()).collect();
+    let (look, skipped) = screened(&judges, &frame, detectors, cascade && settings.skip_max > Micros::ZERO).await;
+    let looks = look.iter().map(|detector| look_with(&shared, number, &frame, detector.clone()));
+    let mut judged = Judged {
+        id,
+        judged: true,
+        found: Vec::new(),
+        looked: Vec::new(),
+        skipped,
+        failed: Vec::new(),
+        cover: Cover::Masks(Vec::new()),
+        settings,
+    };
+    for (detector, outcome) in look.iter().zip(futures_util::future::join_all(looks).await) {
+        match outcome {
+            Ok(found) => {
+                let verdicts = weighed(&judges, &frame, detector, found.clone()).await;
+                judged.looked.push(detector.clone());
+                for (detection, verdict) in found.into_iter().zip(verdicts) {
+                    judged.found.push(told(room, &judged, &frame, detection, verdict));
+                }
+            }
+            Err(why) => {
+                judged.judged = false;
+                judged.failed.push((detector.clone(), why));
+            }
+        }
+    }
+    judged.cover = covered(&judged);
+    metrics::counter!(meter::PICTURES, "outcome" => if judged.judged { "judged" } else { "unjudged" }).increment(1);
+    Ok(judged)
+}
+
+struct Entered {
+    policies: crate::room::policies::Policies,
+    number: u64,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.policies.leave(self.number);
+    }
+}
+
+/// Which detectors are to look, and which the cascade told off.
+async fn screened(judges: &Judges, frame: &Frame, detectors: Vec<Arc<str>>, ask: bool) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    if !ask {
+        return (detectors, Vec::new());
+    }
+    let request = Request::Screen { frame: frame.clone(), detectors: detectors.clone(), hints: SceneHints { scene_cut: true, change: 1.0, ..SceneHints::default() } };
+    let Some(Answer::Screened { look, .. }) = answer(judges, request, POLICY_DEADLINE * 2).await else { return (detectors, Vec::new()) };
+    detectors.into_iter().partition(|detector| look.contains(detector))
+}
+
+async fn look_with(shared: &Shared, number: u64, frame: &Frame, detector: Arc<str>) -> Result<Vec<Detection>, String> {
+    let lookout = shared.host.lookouts().get(&detector).ok_or_else(|| format!("this host has no detector {detector}"))?;
+    let deadline = Instant::now() + DETECTOR_MAX;
+    let request = LookRequest { source: number, weight: NonZeroU32::MIN, frame: frame.clone(), required: true, deadline };
+    let result = tokio::time::timeout(DETECTOR_MAX, lookout.batcher.look(request)).await;
+    let result = result.map_err(|_| format!("no answer within {} s", DETECTOR_MAX.as_secs()))?;
+    let named = |mut detection: Detection| {
+        // The model's name is not the room's name for it.
+        detection.detector = detector.clone();
+        detection
+    };
+    Ok(result.found.map_err(|fault| fault.to_string())?.into_iter().map(named).collect())
+}
+
+async fn weighed(judges: &Judges, frame: &Frame, detector: &Arc<str>, detections: Vec<Detection>) -> Vec<Verdict> {
+    let id = LookId { seq: frame.seq, detector: detector.clone() };
+    let request = Request::Weigh { id, at: frame.at, detections: detections.clone() };
+    match answer(judges, request, POLICY_DEADLINE * 2).await {
+        Some(Answer::Weighed { verdicts, .. }) if verdicts.len() == detections.len() => verdicts,
+        // Every request is answered; without a host there would be no verdict, and then everything counts.
+        _ => detections.iter().map(|_| Verdict { counts: true, threshold: 0.0 }).collect(),
+    }
+}
+
+async fn answer(judges: &Judges, request: Request, within: Duration) -> Option<Answer> {
+    let (tell, told) = oneshot::channel();
+    judges.dispatch(request, Micros::ZERO, move |answer| _ = tell.send(answer));
+    tokio::time::timeout(within, told).await.ok()?.ok()
+}
+
+fn told(room: &Room, judged: &Judged, frame: &Frame, detection: Detection, verdict: Verdict) -> Found {
+    let labels = judged.settings.detector(&detection.detector).map(|d| &d.cover);
+    let covered = verdict.counts && labels.is_some_and(|cover| cover.contains(&detection.label));
+    let event = verdict.counts.then(|| {
+        let body = detection_body(&judged.id, frame.seq.0, &detection, verdict.threshold);
+        room.events.push(room.shared.clock.unix_us(), "detection", body)
+    });
+    Found { detection, verdict, covered, event }
+}
+
+/// As the frame path does it for one frame: masks, or all of it where a detector failed and the room is closed.
+fn covered(judged: &Judged) -> Cover {
+    if let (Some((detector, _)), FailMode::Closed) = (judged.failed.first(), judged.settings.fail_mode) {
+        return Cover::Full { detector: detector.clone(), reason: crate::room::channel::Unjudged::NoEarlierLook };
+    }
+    let areas = judged.found.iter().filter(|found| found.covered).map(|found| found.detection.area.unwrap_or(Rect::FULL));
+    Cover::Masks(areas.map(|area| area.grown(area.width * MARGIN, area.height * MARGIN).clamped()).collect())
+}
+
+/// What a mask gains on each side, as a share of its size: a detector's box is the thing's, not its rim's.
+const MARGIN: f32 = 0.05;
