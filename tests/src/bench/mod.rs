@@ -5,5 +5,6 @@ pub mod cascade_quality;
 pub mod coverage;
 pub mod model;
 pub mod parity;
+pub mod picture;
 pub mod policy;
 pub mod words;

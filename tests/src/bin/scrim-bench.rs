@@ -13,6 +13,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("coverage", bench::coverage::run),
     ("model", bench::model::run),
     ("parity", bench::parity::run),
+    ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),
