@@ -10,6 +10,7 @@ pub mod media;
 pub mod plugin;
 pub mod report;
 pub mod room;
+pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod vision;

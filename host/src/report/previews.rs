@@ -1,7 +1,7 @@
 //! Small pictures of a run, evenly spread over it, within a budget of bytes that holds however long the run is.
 
 use crate::media::frame::{Frame, Micros};
-use crate::vision::color::{PictureError, jpeg_of};
+use crate::media::picture::{PictureError, encode_preview};
 
 /// Longer side of a picture, in pixels.
 const SIDE_MAX: u32 = 400;
@@ -21,7 +21,7 @@ pub struct Preview {
 
 impl Preview {
     pub fn of(covered: &Frame, raw: Option<&Frame>) -> Result<Preview, PictureError> {
-        let jpeg = |frame: &Frame| jpeg_of(frame, SIDE_MAX, JPEG_QUALITY);
+        let jpeg = |frame: &Frame| encode_preview(frame, SIDE_MAX, JPEG_QUALITY);
         Ok(Preview { at: covered.at, raw: raw.map(jpeg).transpose()?, covered: jpeg(covered)? })
     }
 

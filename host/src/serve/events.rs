@@ -109,7 +109,7 @@ impl EventLog {
             newest.truncate(limit);
             return Ok(newest);
         }
-        let mut page: Vec<Arc<EventRow>> = store.events(&self.room, seq, limit as i64).await?.into_iter().map(Arc::new).collect();
+        let mut page: Vec<Arc<EventRow>> = store.events(&self.room, seq, u32::try_from(limit).unwrap_or(u32::MAX)).await?.into_iter().map(Arc::new).collect();
         let last = page.last().map_or(seq, |event| event.seq);
         page.extend(newest.into_iter().filter(|event| event.seq > last));
         page.truncate(limit);
@@ -148,7 +148,7 @@ async fn write(store: Store, mut events: mpsc::Receiver<EventRow>) {
             continue;
         }
         match store.append_events(waiting.make_contiguous()).await {
-            Ok(()) => waiting.clear(),
+            Ok(_) => waiting.clear(),
             Err(error) => {
                 tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
                 let excess = waiting.len().saturating_sub(BACKLOG_MAX);

@@ -15,7 +15,7 @@ use crate::geometry::Rect;
 use crate::host::HostError;
 use crate::infer::batcher::LookRequest;
 use crate::media::frame::{Frame, Micros};
-use crate::plugin::types::{self, Hints, SourceKind};
+use crate::plugin::types::{self, SourceKind};
 use crate::room::judges::Judges;
 use crate::room::policies::POLICY_DEADLINE;
 use crate::room::settings::{FailMode, Settings};

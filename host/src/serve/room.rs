@@ -37,7 +37,7 @@ const DETECTION_EVERY: Micros = Micros::from_millis(1000);
 /// Labels of sources that are remembered for that.
 const TOLD_MAX: usize = 1024;
 /// Reports replayed after a restart, at most: far more than come between two snapshots.
-const REPORTS_MAX: i64 = 1024;
+const REPORTS_MAX: u32 = 1024;
 /// How long a snapshot may take before a room goes idle without it; the last one is kept then.
 const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 

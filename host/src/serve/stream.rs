@@ -563,11 +563,7 @@ impl Stream {
         self.finish("the stream is over");
         metrics::gauge!(meter::STREAMS).decrement(1.0);
         let Some(room) = room.upgrade() else { return };
-        let mut live = lock(&room.stream);
-        if live.as_ref().is_some_and(|live| live.session == self.session) {
-            *live = None;
-        }
-        drop(live);
+        lock(&room.stream).take_if(|live| live.session == self.session);
         let tally = self.tally();
         let body = json!({
             "session": self.session, "source": self.source_id, "frames": tally.shown, "covered": tally.covered,

@@ -1,5 +1,4 @@
-//! What the numbers of a [`Frame`] mean: conversion between its Y'CbCr and RGB for every range and matrix it can carry, and pictures
-//! (JPEG, PNG) in and out.
+//! What the numbers of a [`Frame`] mean: conversion between its Y'CbCr and RGB for every range and matrix it can carry.
 //!
 //! Always holds: range and matrix are converted by, never guessed from, what the frame says of itself (invariant 9); all pixel
 //! arithmetic is in integers, so the same picture gives the same bytes on any machine.
@@ -8,18 +7,12 @@
 //! Kb = 0.0722); limited range is 219 luma and 224 chroma steps from 16 (BT.601-7 section 2.5.3, BT.709-6 section 4.6); full range as in
 //! JPEG is 255 steps of both (ITU-T T.871 section 7, which also fixes BT.601 for it).
 
-use std::io::Cursor;
 use std::str::FromStr;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, chroma_size, i420_len};
-
-/// Most pixels of a picture taken in; a 48-megapixel phone picture fits, a decompression bomb does not.
-pub const PICTURE_PIXELS_MAX: u64 = 50_000_000;
 
 /// Fractional bits of the fixed-point factors.
 const FIX: u32 = 16;
@@ -284,77 +277,12 @@ pub fn frame_from_rgb(seq: FrameSeq, at: Micros, width: usize, height: usize, rg
     Frame::new(seq, at, width, height, range, matrix, data)
 }
 
-#[derive(Debug, Error)]
-pub enum PictureError {
-    #[error("the picture is neither JPEG nor PNG")]
-    UnknownFormat,
-    #[error("the picture is {width}x{height}; at most {PICTURE_PIXELS_MAX} pixels are taken")]
-    TooLarge { width: u32, height: u32 },
-    #[error("the picture could not be decoded: {0}")]
-    Decode(#[source] image::ImageError),
-    #[error("the frame could not be encoded as JPEG: {0}")]
-    Encode(#[source] image::ImageError),
-}
-
-/// A JPEG or PNG as a frame: full range BT.601, turned as its EXIF orientation says; transparent pixels on black.
-pub fn frame_from_picture(bytes: &[u8], seq: FrameSeq, at: Micros) -> Result<Frame, PictureError> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| PictureError::UnknownFormat)?;
-    if reader.format().is_none() {
-        return Err(PictureError::UnknownFormat);
-    }
-    let mut decoder = reader.into_decoder().map_err(PictureError::Decode)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > PICTURE_PIXELS_MAX {
-        return Err(PictureError::TooLarge { width, height });
-    }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(PICTURE_PIXELS_MAX * 8);
-    decoder.set_limits(limits).map_err(PictureError::Decode)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(PictureError::Decode)?;
-    picture.apply_orientation(orientation);
-    let rgb = if picture.color().has_alpha() { over_black(&picture) } else { picture.into_rgb8() };
-    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    Ok(frame_from_rgb(seq, at, width, height, rgb.as_raw(), Range::Full, Matrix::Bt601))
-}
-
-fn over_black(picture: &DynamicImage) -> image::RgbImage {
-    let rgba = picture.to_rgba8();
-    image::RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [r, g, b, a] = rgba.get_pixel(x, y).0;
-        image::Rgb([r, g, b].map(|v| ((u16::from(v) * u16::from(a) + 127) / 255) as u8))
-    })
-}
-
-/// The frame as a JPEG no wider and no higher than `side_max` pixels, for people to look at; `quality` 1..=100.
-pub fn jpeg_of(frame: &Frame, side_max: u32, quality: u8) -> Result<Vec<u8>, PictureError> {
-    let rgb = rgb_from_frame(frame);
-    let encode = |w: u32, h: u32, rgb: &[u8]| {
-        let mut jpeg = Vec::new();
-        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, quality)
-            .encode(rgb, w, h, image::ExtendedColorType::Rgb8)
-            .map_err(PictureError::Encode)?;
-        Ok(jpeg)
-    };
-    let (width, height) = (frame.width as u32, frame.height as u32);
-    let scale = f64::from(side_max) / f64::from(width.max(height));
-    match image::RgbImage::from_raw(width, height, rgb) {
-        Some(full) if scale < 1.0 => {
-            let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(1);
-            let small = image::imageops::thumbnail(&full, side(width), side(height));
-            encode(small.width(), small.height(), small.as_raw())
-        }
-        Some(full) => encode(width, height, full.as_raw()),
-        None => encode(width, height, &[]),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The ColorChecker's 24 patches as sRGB, rounded (public figures of the chart's maker).
-    const CHART: [[u8; 3]; 24] = [
+    pub(crate) const CHART: [[u8; 3]; 24] = [
         [115, 82, 68],
         [194, 150, 130],
         [98, 122, 157],
@@ -381,7 +309,7 @@ mod tests {
         [52, 52, 52],
     ];
 
-    const MEANINGS: [(Range, Matrix); 4] =
+    pub(crate) const MEANINGS: [(Range, Matrix); 4] =
         [(Range::Limited, Matrix::Bt601), (Range::Full, Matrix::Bt601), (Range::Limited, Matrix::Bt709), (Range::Full, Matrix::Bt709)];
 
     fn near(a: [u8; 3], b: [u8; 3], tolerance: u8) -> bool {
@@ -389,7 +317,7 @@ mod tests {
     }
 
     /// 6 × 4 patches of 16 pixels.
-    fn chart_rgb() -> (usize, usize, Vec<u8>) {
+    pub(crate) fn chart_rgb() -> (usize, usize, Vec<u8>) {
         let (width, height) = (96, 64);
         let rgb = (0..width * height).flat_map(|i| CHART[i / width / 16 * 6 + i % width / 16]).collect();
         (width, height, rgb)
@@ -437,45 +365,6 @@ mod tests {
             (frame.range, frame.matrix) = (Range::Full, Matrix::Bt601);
             assert_chart(&rgb_from_frame(&frame), width, 3, &format!("from {range:?} {matrix:?}"));
         }
-    }
-
-    #[test]
-    fn pictures_keep_the_chart_both_ways() {
-        let (width, height, rgb) = chart_rgb();
-        let frame = frame_from_rgb(FrameSeq(0), Micros::ZERO, width, height, &rgb, Range::Limited, Matrix::Bt709);
-        let jpeg = jpeg_of(&frame, 4096, 95).unwrap();
-        let back = frame_from_picture(&jpeg, FrameSeq(3), Micros(7)).unwrap();
-        assert_eq!((back.range, back.matrix, back.seq, back.at), (Range::Full, Matrix::Bt601, FrameSeq(3), Micros(7)));
-        assert_chart(&rgb_from_frame(&back), width, 3, "jpeg");
-
-        let mut png = Cursor::new(Vec::new());
-        image::RgbImage::from_raw(width as u32, height as u32, rgb).unwrap().write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let back = frame_from_picture(png.get_ref(), FrameSeq(0), Micros::ZERO).unwrap();
-        assert_chart(&rgb_from_frame(&back), width, 2, "png");
-    }
-
-    #[test]
-    fn transparency_is_over_black_and_odd_sizes_fit() {
-        let mut png = Cursor::new(Vec::new());
-        image::RgbaImage::from_pixel(5, 3, image::Rgba([255, 255, 255, 128])).write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let frame = frame_from_picture(png.get_ref(), FrameSeq(0), Micros::ZERO).unwrap();
-        assert_eq!((frame.width, frame.height), (5, 3));
-        assert!(frame.planes()[0].iter().all(|&y| y.abs_diff(128) <= 1));
-        assert_eq!(rgb_from_frame(&frame).len(), 45);
-    }
-
-    #[test]
-    fn what_is_no_picture_is_an_error() {
-        assert!(matches!(frame_from_picture(b"not a picture", FrameSeq(0), Micros::ZERO), Err(PictureError::UnknownFormat)));
-        assert!(matches!(frame_from_picture(b"\x89PNG\r\n\x1a\ncut", FrameSeq(0), Micros::ZERO), Err(PictureError::Decode(_))));
-    }
-
-    #[test]
-    fn a_jpeg_preview_keeps_the_aspect() {
-        let frame = frame_from_rgb(FrameSeq(0), Micros::ZERO, 64, 32, &[90; 64 * 32 * 3], Range::Full, Matrix::Bt601);
-        let jpeg = jpeg_of(&frame, 16, 80).unwrap();
-        let small = frame_from_picture(&jpeg, FrameSeq(0), Micros::ZERO).unwrap();
-        assert_eq!((small.width, small.height), (16, 8));
     }
 
     #[test]

@@ -6,5 +6,6 @@ pub mod coverage;
 pub mod model;
 pub mod parity;
 pub mod pipeline;
+pub mod picture;
 pub mod policy;
 pub mod words;

@@ -14,6 +14,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("model", bench::model::run),
     ("parity", bench::parity::run),
     ("pipeline", bench::pipeline::run),
+    ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),
