@@ -52,11 +52,12 @@ pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
     const NOTADB: i32 = 26;
     match code(error) {
         Some(FULL) => "free some space on its disk",
-        Some(PERM | READONLY | CANTOPEN) => "make the file and its folder writable for the user that runs Scrim",
+        Some(PERM | READONLY | CANTOPEN) => NOT_WRITABLE,
         Some(BUSY | LOCKED) => "another process holds the file: end that process, or wait for it",
         Some(CORRUPT | NOTADB) => DAMAGED,
         _ => "see that its disk works and that the user that runs Scrim may read and write there",
     }
 }
 
+pub(super) const NOT_WRITABLE: &str = "make the file, those beside it (-wal, -shm) and their folder writable for the user that runs Scrim";
 pub(super) const DAMAGED: &str = "stop Scrim, move the file (with its -wal and -shm) away, and put a copy back or start with a new one";

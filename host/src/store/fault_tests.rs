@@ -149,15 +149,16 @@ async fn a_read_only_file_is_reported() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file)).unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(above)).unwrap();
     };
-    set(0o444, 0o555);
-    // Root may write everywhere; for root the next test alone speaks.
-    if File::options().write(true).open(&path).is_err() {
+    set(0o444, 0o755);
+    let said = refused(&path).await;
+    assert!(said.contains("read-only") && said.contains("writable for the user that runs Scrim"), "{said}");
+    assert!(!folder.path().join("scrim.db-wal").exists(), "nothing is left beside it");
+    // Root may write everywhere.
+    set(0o644, 0o555);
+    if File::create(folder.path().join("probe")).is_err() {
         let said = refused(&path).await;
         assert!(said.contains("writable for the user that runs Scrim"), "{said}");
-        set(0o444, 0o755);
-        let said = refused(&path).await;
-        assert!(said.contains("writable for the user that runs Scrim"), "{said}");
-        set(0o000, 0o755);
+        set(0o200, 0o755);
         assert!(matches!(Store::open(&path).await, Err(StoreError::Unusable { .. })));
     }
     set(0o644, 0o755);

@@ -39,7 +39,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 pub use error::StoreError;
-use error::{DAMAGED, remedy, unavailable};
+use error::{DAMAGED, NOT_WRITABLE, remedy, unavailable};
 pub use events::EventRow;
 pub use feedback::{FeedbackRow, Journalled, NewFeedback};
 pub use plugins::PluginRow;
@@ -72,6 +72,11 @@ impl Store {
         let path = std::path::absolute(path).map_err(|error| unusable_io(path, &error))?;
         if let Some(folder) = path.parent() {
             make_folder(folder).map_err(|error| unusable_io(&path, &error))?;
+        }
+        // Asked before SQLite sees the file: it would leave a log beside it that is as read-only as the file.
+        if std::fs::metadata(&path).is_ok_and(|file| file.permissions().readonly()) {
+            let why = "the file is read-only".to_owned();
+            return Err(StoreError::Unusable { path, why, remedy: NOT_WRITABLE });
         }
         let options = SqliteConnectOptions::new()
             .filename(&path)
