@@ -1,5 +1,6 @@
 //! Scrim's host. See ARCHITECTURE.md for how a frame travels through these modules.
 
+pub mod api;
 pub mod censor;
 pub mod cli;
 pub mod config;

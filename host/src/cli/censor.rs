@@ -6,10 +6,10 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigArg, Context, Failure, Outcome, page::Page, summary};
+use super::{ConfigArg, Context, Failure, Outcome, host_failure, page::Page, summary};
 use crate::censor::{self, Job, Swap};
 use crate::config::{Color, Config, CoverStyle, LabelGlob, PluginVersion, Policy, Sampler};
-use crate::host::{Host, HostError};
+use crate::host::Host;
 use crate::media::file::{FileError, Probe, probe};
 use crate::media::frame::Micros;
 use crate::plugin::record::RECORDING_BYTES_MAX;
@@ -220,16 +220,6 @@ fn planned(swap: &SwapAt, clip: &Probe, host: &Host) -> Result<Swap, Failure> {
     };
     let (candidate, config) = host.candidate(&with_settings(plugin, configured.as_ref()))?;
     Ok(Swap { at: swap.time(clip)?, slot: *slot, candidate, config })
-}
-
-/// What in the configuration is at fault is told as such.
-fn host_failure(error: HostError) -> Failure {
-    match error {
-        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => {
-            Failure::Usage(error.into())
-        }
-        _ => Failure::Run(error.into()),
-    }
 }
 
 /// Every fault of the named files, before anything is begun.

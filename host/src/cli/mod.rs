@@ -9,6 +9,7 @@ mod judge;
 mod models;
 mod page;
 mod plugin;
+mod serve;
 mod summary;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{MultiProgress, ProgressBar};
 
 use crate::config::{Config, ConfigError};
+use crate::host::HostError;
 use crate::telemetry::{self, TelemetryError};
 
 /// Failed while running.
@@ -43,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Key(serve::KeyArgs),
     Censor(censor::Args),
     /// Write, build, check, measure and keep policies
     #[command(subcommand)]
@@ -106,6 +110,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, context: &Context) -> Outcome {
     match command {
+        Command::Serve(args) => serve::run(args, context),
+        Command::Key(args) => serve::key(&args),
         Command::Censor(args) => censor::run(args, context),
         Command::Plugin(command) => plugin::run(command, context),
         Command::Models(args) => models::run(args, context),
@@ -118,6 +124,16 @@ fn usage_or_run(error: TelemetryError) -> Failure {
     match error {
         TelemetryError::Filter { .. } => Failure::Usage(error.into()),
         TelemetryError::AlreadySet => Failure::Run(error.into()),
+    }
+}
+
+/// What in the configuration is at fault is told as such.
+fn host_failure(error: HostError) -> Failure {
+    match error {
+        HostError::NoSuchLabel { .. } | HostError::NoDataDir | HostError::Policy { .. } | HostError::Delay(_) => {
+            Failure::Usage(error.into())
+        }
+        _ => Failure::Run(error.into()),
     }
 }
 

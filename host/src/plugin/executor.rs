@@ -91,6 +91,7 @@ enum Message {
     Discard,
     Snapshot(Micros),
     Record(Option<Arc<Recorder>>, Micros),
+    Kill(Micros),
 }
 
 #[derive(Default)]
@@ -307,6 +308,7 @@ impl Cell {
             Message::Promote(commit_at) => self.promote(&mut state, commit_at),
             Message::Discard => self.discard(&mut state),
             Message::Snapshot(at) => state.snapshot_now(at),
+            Message::Kill(at) => state.kill(at),
             Message::Record(recorder, at) => {
                 *lock(&self.recorder) = recorder.clone();
                 state.record(recorder, at);
@@ -541,6 +543,11 @@ impl SlotHandle {
     /// Takes a snapshot of the generation in force, to be found in [`SlotHandle::status`].
     pub fn snapshot(&self, at: Micros) {
         self.order(Message::Snapshot(at));
+    }
+
+    /// Takes the instance in force away, as a trap would.
+    pub fn kill(&self, at: Micros) {
+        self.order(Message::Kill(at));
     }
 
     /// Records every input and decision from now on, or no more.

@@ -525,6 +525,14 @@ impl SlotState {
         });
     }
 
+    /// Takes the instance in force away, as a trap would; it counts as one.
+    pub fn kill(&mut self, at: Micros) {
+        if let Some(newest) = self.generations.len().checked_sub(1) {
+            self.faulted(newest, at, Fault::Trap("killed by hand".to_owned()));
+        }
+        self.publish();
+    }
+
     /// Begins a recording, or ends one. It begins with an instance that is made anew from a snapshot of this moment, so that a replay
     /// starts from nothing but what is recorded; generations that retire are not in it.
     pub fn record(&mut self, recorder: Option<Arc<Recorder>>, at: Micros) {

@@ -41,6 +41,8 @@ use room::{Chosen, Origin, Room};
 
 /// How often the keeper goes round.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// Pictures that may be judged at once: each may be 16 megapixels, 25 MB.
+const PICTURES_MAX: usize = 32;
 /// The store is written to as a test, and old things are deleted, every so many rounds.
 const ROUNDS_TO_CHECK: u64 = 10;
 
@@ -139,7 +141,9 @@ pub struct Service {
     draining: watch::Sender<bool>,
     ready: AtomicBool,
     /// Uncovered pictures of this room may be watched: it shows the demo's clip.
-    pub demo_room: Mutex<Option<String>>,
+    demo_room: Mutex<Option<String>>,
+    /// Pictures that may be judged at once.
+    pub pictures: tokio::sync::Semaphore,
     written: Mutex<Option<tokio::task::JoinHandle<()>>>,
     frame_path: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -180,6 +184,7 @@ impl Service {
             draining: watch::channel(false).0,
             ready: AtomicBool::new(false),
             demo_room: Mutex::default(),
+            pictures: tokio::sync::Semaphore::new(PICTURES_MAX),
             written: Mutex::new(Some(written)),
             frame_path: Mutex::new(Some(frame_path)),
         });
@@ -196,6 +201,11 @@ impl Service {
 
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// The room whose uncovered pictures may be watched.
+    pub fn demo_room(&self) -> Option<String> {
+        self.demo_room.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Hears when the service drains.

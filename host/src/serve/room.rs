@@ -78,7 +78,7 @@ pub struct Room {
     pub id: Uuid,
     pub created_at: i64,
     pub events: EventLog,
-    pub(super) shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     settled: RwLock<Settled>,
     choices: RwLock<BTreeMap<Slot, PolicyRow>>,
     warm: tokio::sync::Mutex<Option<Policies>>,
@@ -129,6 +129,12 @@ impl Room {
 
     pub fn settled(&self) -> Settled {
         self.settled.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The longest time between two looks, ms; none where nothing is looked for.
+    pub fn look_max_ms(&self) -> Option<u32> {
+        let settings = self.shared.host.settings(&self.settled().config, Micros(33_333)).ok()?;
+        (!settings.detectors.is_empty()).then(|| (settings.look_max.0 / 1000) as u32)
     }
 
     pub(super) fn settle(&self, settled: Settled) {

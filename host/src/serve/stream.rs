@@ -510,6 +510,18 @@ impl Stream {
         self.ended.load(Ordering::Relaxed)
     }
 
+    /// Whether its last frame has been shown too.
+    pub fn is_over(&self) -> bool {
+        let outbox = lock(&self.outbox);
+        outbox.closed && outbox.waiting.is_empty()
+    }
+
+    /// Tells the publisher that a message of its was not taken.
+    pub fn refuse(&self, detail: String) {
+        // Nobody connected, nobody to tell.
+        let _ = self.control.send(Control::Error { title: "message not usable".to_owned(), detail });
+    }
+
     /// New settings, for the frames captured from now on; a source that would need more than there is keeps the old.
     ///
     /// # Errors
