@@ -57,7 +57,9 @@ pub enum KeyError {
     File { path: String, source: std::io::Error },
     #[error("{place}, line {line}: {reason}; give `NAME ROLE SHA256` as `scrim key` prints it")]
     Line { place: String, line: usize, reason: String },
-    #[error("{0} is no loopback address, and there are no keys: whoever reaches it could do anything. Make one with `scrim key`, put its line into serve.keys_file or SCRIM_KEYS, or bind to 127.0.0.1")]
+    #[error(
+        "{0} is no loopback address, and there are no keys: whoever reaches it could do anything. Make one with `scrim key`, put its line into serve.keys_file or SCRIM_KEYS, or bind to 127.0.0.1"
+    )]
     Open(SocketAddr),
 }
 
@@ -177,7 +179,10 @@ impl Gate {
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
-        let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).is_some_and(|name| self.hosts.iter().any(|host| host == name));
+        let own = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"))
+            .is_some_and(|name| self.hosts.iter().any(|host| host == name));
         if own || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(&origin)) {
             return Ok(());
         }
@@ -279,7 +284,8 @@ mod tests {
         assert!(Keys::default().suffice_for(SocketAddr::from(([0, 0, 0, 0], 1))).is_err());
         let hash = "0".repeat(64);
         for (line, said) in [("a", "1 words"), ("a boss x", "no role"), ("a admin xyz", "64 hexadecimal")] {
-            let error = Keys::read(None, Some(&format!("# ours\nok viewer {hash}\n{line}"))).err().map(|e| e.to_string()).unwrap_or_default();
+            let error =
+                Keys::read(None, Some(&format!("# ours\nok viewer {hash}\n{line}"))).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains(said) && error.contains("line 3"), "{error}");
         }
     }

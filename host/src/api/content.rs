@@ -20,8 +20,8 @@ use super::extract::{Bytes, Json, Path, Query};
 use super::problem::{Problem, Problems};
 use super::rooms::room_of;
 use super::view::{
-    Area, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict, NewFeedback,
-    NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
+    Area, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
+    NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
 };
 use super::{App, Groups};
 use crate::censor::areas;
@@ -40,7 +40,11 @@ pub fn routes(groups: &mut Groups) {
     groups.viewer(OpenApiRouter::new().routes(routes!(events)));
     groups.publisher(OpenApiRouter::new().routes(routes!(frame)).routes(routes!(message)));
     groups.operator(
-        OpenApiRouter::new().routes(routes!(report)).routes(routes!(start_recording)).routes(routes!(stop_recording)).routes(routes!(recorded)),
+        OpenApiRouter::new()
+            .routes(routes!(report))
+            .routes(routes!(start_recording))
+            .routes(routes!(stop_recording))
+            .routes(routes!(recorded)),
     );
 }
 
@@ -50,7 +54,12 @@ pub fn routes(groups: &mut Groups) {
     request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
     responses((status = 200, content((PictureVerdict = "application/json"), (Vec<u8> = "image/jpeg"))), Problems)
 )]
-async fn frame(State(app): App, Path(room): Path<String>, Query(query): Query<PictureQuery>, Bytes(body): Bytes) -> Result<Response, Problem> {
+async fn frame(
+    State(app): App,
+    Path(room): Path<String>,
+    Query(query): Query<PictureQuery>,
+    Bytes(body): Bytes,
+) -> Result<Response, Problem> {
     let began = Instant::now();
     let room = room_of(&app, &room)?;
     let _place = app.pictures.try_acquire().map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many pictures at once"))?;
@@ -91,10 +100,13 @@ async fn frame(State(app): App, Path(room): Path<String>, Query(query): Query<Pi
         return Ok(Json(verdict).into_response());
     }
     let (how, style) = (judged.cover, judged.settings.style);
-    let jpeg = off_task(move || covered(frame, &how, style)).await?.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let jpeg = off_task(move || covered(frame, &how, style))
+        .await?
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let mut response = ([(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response();
     // A header holds visible ASCII alone.
-    let text: String = serde_json::to_string(&verdict).unwrap_or_default().chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+    let text: String =
+        serde_json::to_string(&verdict).unwrap_or_default().chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
     if let Ok(value) = HeaderValue::from_str(&text) {
         response.headers_mut().insert(HeaderName::from_static("x-scrim-verdict"), value);
     }
@@ -122,7 +134,8 @@ async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 )]
 async fn message(State(app): App, Path(room): Path<String>, Json(new): Json<NewMessage>) -> Result<Json<MessageVerdict>, Problem> {
     let room = room_of(&app, &room)?;
-    let too_long = |what: &str, max: usize| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{what}: at most {max} characters are taken"));
+    let too_long =
+        |what: &str, max: usize| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{what}: at most {max} characters are taken"));
     if new.text.chars().count() > 10_000 {
         return Err(too_long("text", 10_000));
     }
@@ -179,7 +192,12 @@ async fn report(
     params(("room" = String, Path), EventQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream"))), Problems)
 )]
-async fn events(State(app): App, Path(room): Path<String>, Query(query): Query<EventQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn events(
+    State(app): App,
+    Path(room): Path<String>,
+    Query(query): Query<EventQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let room = room_of(&app, &room)?;
     if query.after < 0 || query.limit == 0 || query.limit > 1000 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "give `after` from 0 and `limit` from 1 to 1000"));
@@ -203,7 +221,11 @@ struct Tail {
     drains: tokio::sync::watch::Receiver<bool>,
 }
 
-async fn live_events(app: Arc<Service>, room: Arc<Room>, after: Option<i64>) -> Result<impl Stream<Item = Result<sse::Event, Infallible>>, Problem> {
+async fn live_events(
+    app: Arc<Service>,
+    room: Arc<Room>,
+    after: Option<i64>,
+) -> Result<impl Stream<Item = Result<sse::Event, Infallible>>, Problem> {
     // Subscribed first, so that nothing falls between what was missed and what comes; numbers tell doubles.
     let live = room.events.subscribe();
     let missed = match after {
@@ -225,7 +247,7 @@ async fn live_events(app: Arc<Service>, room: Arc<Room>, after: Option<i64>) -> 
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
                     },
-                    _ = tail.drains.wait_for(|draining| *draining) => return None,
+                    _ = drained(&mut tail.drains) => return None,
                 },
             };
             if event.seq <= tail.last {
@@ -239,12 +261,21 @@ async fn live_events(app: Arc<Service>, room: Arc<Room>, after: Option<i64>) -> 
     }))
 }
 
+async fn drained(drains: &mut tokio::sync::watch::Receiver<bool>) {
+    // A service that is gone drains no more.
+    let _ = drains.wait_for(|draining| *draining).await;
+}
+
 /// Starts recording what the room's policies are asked and decide. Off by default: a recording holds thumbnails and texts.
 #[utoipa::path(
     post, path = "/v1/rooms/{room}/recordings", tag = "recordings", params(("room" = String, Path)),
     responses((status = 201, body = RecordingView), Problems)
 )]
-async fn start_recording(State(app): App, Extension(caller): Extension<Caller>, Path(room): Path<String>) -> Result<impl IntoResponse, Problem> {
+async fn start_recording(
+    State(app): App,
+    Extension(caller): Extension<Caller>,
+    Path(room): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
     let id = recording::start(&room_of(&app, &room)?, &caller.name).await?;
     Ok((StatusCode::CREATED, Json(RecordingView { id, running: true, bytes: 0, dropped: 0 })))
 }
@@ -254,7 +285,11 @@ async fn start_recording(State(app): App, Extension(caller): Extension<Caller>, 
     post, path = "/v1/rooms/{room}/recordings/stop", tag = "recordings", params(("room" = String, Path)),
     responses((status = 200, body = RecordingView), Problems)
 )]
-async fn stop_recording(State(app): App, Extension(caller): Extension<Caller>, Path(room): Path<String>) -> Result<Json<RecordingView>, Problem> {
+async fn stop_recording(
+    State(app): App,
+    Extension(caller): Extension<Caller>,
+    Path(room): Path<String>,
+) -> Result<Json<RecordingView>, Problem> {
     let recorded = recording::stop(&room_of(&app, &room)?, &caller.name).await?;
     Ok(Json(RecordingView { id: recorded.id, running: false, bytes: recorded.bytes, dropped: recorded.dropped }))
 }
@@ -272,4 +307,3 @@ async fn recorded(
     let bytes = recording::fetch(&*room_of(&app, &room)?, id, &caller.name).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
 }
-

@@ -83,7 +83,9 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     }
     let revision = text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse();
     // Another entity's tag, or none of ours, matches nothing.
-    revision.map(Some).map_err(|_| Problem::new(StatusCode::PRECONDITION_FAILED, format!("If-Match {text:?} is no revision of this; give the ETag of a GET")))
+    revision.map(Some).map_err(|_| {
+        Problem::new(StatusCode::PRECONDITION_FAILED, format!("If-Match {text:?} is no revision of this; give the ETag of a GET"))
+    })
 }
 
 /// The `ETag` of a revision.

@@ -105,7 +105,9 @@ pub fn router(service: Arc<Service>, gate: Gate, metrics: status::Metrics) -> Ro
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /docs lists what there is") })
-        .method_not_allowed_fallback(|| async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method; /docs lists what there is") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method; /docs lists what there is")
+        })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(cors(&gate))
         .layer(from_fn_with_state(gate, auth::same_origin))
@@ -143,7 +145,8 @@ fn secure(document: &mut utoipa::openapi::OpenApi, secured: bool) {
 fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
     let text = cause.downcast_ref::<&str>().map(ToString::to_string).or_else(|| cause.downcast_ref::<String>().cloned());
     tracing::error!(panic = text.unwrap_or_default(), "a request failed within the host");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the host failed at this request; its log has the reason under the request's id").into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the host failed at this request; its log has the reason under the request's id")
+        .into_response()
 }
 
 /// Gives a request its id, a span that has it, and its place in the metrics.

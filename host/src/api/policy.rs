@@ -39,7 +39,12 @@ async fn globals(State(app): App) -> Json<Vec<PolicyView>> {
     put, path = "/v1/policy/{slot}", tag = "policy", request_body = NewPolicy,
     params(("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PolicyView), Problems)
 )]
-async fn put_global(State(app): App, Path(slot): Path<SlotName>, IfMatch(revision): IfMatch, Json(new): Json<NewPolicy>) -> Result<impl IntoResponse, Problem> {
+async fn put_global(
+    State(app): App,
+    Path(slot): Path<SlotName>,
+    IfMatch(revision): IfMatch,
+    Json(new): Json<NewPolicy>,
+) -> Result<impl IntoResponse, Problem> {
     let chosen = app.set_global(slot.into(), &new.plugin, &Value::Object(new.config), revision).await?;
     Ok((etag(chosen.revision), Json(PolicyView::of(slot.into(), chosen, None))))
 }
@@ -98,7 +103,11 @@ async fn put(
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = PolicyView), Problems)
 )]
-async fn clear(State(app): App, Path((room, slot)): Path<(String, SlotName)>, IfMatch(revision): IfMatch) -> Result<Json<PolicyView>, Problem> {
+async fn clear(
+    State(app): App,
+    Path((room, slot)): Path<(String, SlotName)>,
+    IfMatch(revision): IfMatch,
+) -> Result<Json<PolicyView>, Problem> {
     let room = app.room(&room)?;
     let chosen = app.clear_policy(&room, slot.into(), revision).await?;
     Ok(Json(PolicyView::of(slot.into(), chosen, Some(&room))))
@@ -109,7 +118,11 @@ async fn clear(State(app): App, Path((room, slot)): Path<(String, SlotName)>, If
     post, path = "/v1/rooms/{room}/policy/{slot}/shadow", tag = "policy", request_body = NewPolicy,
     params(("room" = String, Path), ("slot" = inline(SlotName), Path)), responses((status = 200, body = PolicyView), Problems)
 )]
-async fn shadow(State(app): App, Path((room, slot)): Path<(String, SlotName)>, Json(new): Json<NewPolicy>) -> Result<Json<PolicyView>, Problem> {
+async fn shadow(
+    State(app): App,
+    Path((room, slot)): Path<(String, SlotName)>,
+    Json(new): Json<NewPolicy>,
+) -> Result<Json<PolicyView>, Problem> {
     let room = app.room(&room)?;
     app.shadow(&room, slot.into(), &new.plugin, &Value::Object(new.config)).await?;
     Ok(Json(PolicyView::of(slot.into(), room.chosen(slot.into()), Some(&room))))
@@ -121,7 +134,11 @@ async fn shadow(State(app): App, Path((room, slot)): Path<(String, SlotName)>, J
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = PolicyView), Problems)
 )]
-async fn promote(State(app): App, Path((room, slot)): Path<(String, SlotName)>, IfMatch(revision): IfMatch) -> Result<impl IntoResponse, Problem> {
+async fn promote(
+    State(app): App,
+    Path((room, slot)): Path<(String, SlotName)>,
+    IfMatch(revision): IfMatch,
+) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
     let chosen = app.promote_or_roll_back(&room, slot.into(), Order::Promote, revision).await?;
     Ok((etag(chosen.revision), Json(PolicyView::of(slot.into(), chosen, Some(&room)))))
@@ -144,7 +161,11 @@ async fn discard(State(app): App, Path((room, slot)): Path<(String, SlotName)>) 
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = PolicyView), Problems)
 )]
-async fn rollback(State(app): App, Path((room, slot)): Path<(String, SlotName)>, IfMatch(revision): IfMatch) -> Result<impl IntoResponse, Problem> {
+async fn rollback(
+    State(app): App,
+    Path((room, slot)): Path<(String, SlotName)>,
+    IfMatch(revision): IfMatch,
+) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
     let chosen = app.promote_or_roll_back(&room, slot.into(), Order::RollBack, revision).await?;
     Ok((etag(chosen.revision), Json(PolicyView::of(slot.into(), chosen, Some(&room)))))

@@ -147,7 +147,9 @@ impl From<RoomError> for Problem {
     fn from(error: RoomError) -> Self {
         let detail = error.to_string();
         match error {
-            RoomError::Settings(faults) if faults.iter().any(config::Fault::is_relation) => Self::new(StatusCode::CONFLICT, detail).with_faults(views(faults)),
+            RoomError::Settings(faults) if faults.iter().any(config::Fault::is_relation) => {
+                Self::new(StatusCode::CONFLICT, detail).with_faults(views(faults))
+            }
             RoomError::Settings(faults) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(views(faults)),
             RoomError::Name(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             RoomError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, detail),

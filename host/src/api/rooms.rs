@@ -64,7 +64,8 @@ async fn patch(
 }
 
 fn merged(before: &RoomSettings, changes: serde_json::Map<String, serde_json::Value>) -> Result<RoomSettings, Problem> {
-    let unusable = |error: serde_json::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the settings cannot be read: {error}"));
+    let unusable =
+        |error: serde_json::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the settings cannot be read: {error}"));
     let mut settings = serde_json::to_value(before).map_err(unusable)?;
     for (key, value) in changes {
         settings[key] = value;
@@ -106,7 +107,12 @@ async fn report(State(app): App, Path(room): Path<String>) -> Result<Json<Report
         Some(current) => current.iter().map(ThresholdView::from).collect(),
         None => store.thresholds(&room.name).await?.iter().map(ThresholdView::from).collect(),
     };
-    Ok(Json(ReportView { room: room.name.to_string(), reports, thresholds, sessions: sessions.into_iter().map(SessionView::from).collect() }))
+    Ok(Json(ReportView {
+        room: room.name.to_string(),
+        reports,
+        thresholds,
+        sessions: sessions.into_iter().map(SessionView::from).collect(),
+    }))
 }
 
 /// A room for other handlers.

@@ -72,11 +72,18 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
     let mut part = |name: String, ok: bool, detail: String| _ = parts.insert(name, PartView { ok, detail });
     for (name, lookout) in host.lookouts() {
         let (health, workers) = (lookout.batcher.health(), lookout.batcher.config().workers);
-        let detail = format!("{}: {} of {workers} workers, {} hung, {} restarts", lookout.batcher.name(), health.workers, health.hung, health.restarts);
+        let detail = format!(
+            "{}: {} of {workers} workers, {} hung, {} restarts",
+            lookout.batcher.name(),
+            health.workers,
+            health.hung,
+            health.restarts
+        );
         part(format!("model.{name}"), health.is_well(workers), detail);
     }
     for (name, report) in &host.providers {
-        part(format!("provider.{name}"), true, report.to_string());
+        let passed_over: String = report.tried.iter().map(|tried| format!("; not {}: {}", tried.provider, tried.why_not)).collect();
+        part(format!("provider.{name}"), true, format!("{}{passed_over}", report.chosen));
     }
     let fault = app.shared.store_fault();
     part("store".to_owned(), fault.is_none(), fault.unwrap_or_else(|| "takes writes".to_owned()));

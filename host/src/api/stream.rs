@@ -66,7 +66,7 @@ async fn stream(
         tracing::info!(%error, %source, "upgrade failed");
         gone.detach();
     });
-    Ok(upgrade.on_upgrade(move |socket| publish(socket, room, stream, want, drains)))
+    Ok(upgrade.on_upgrade(move |socket| publish(socket, room, stream, want)))
 }
 
 /// The uncovered pictures of the demo's clip; of no other room.
@@ -74,7 +74,10 @@ async fn stream(
     get, path = "/v1/demo/raw", tag = "stream",
     responses((status = 101, description = "The connection is a WebSocket."), (status = 426, body = Problem, content_type = "application/problem+json"), Problems)
 )]
-async fn raw(State(app): App, upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>) -> Result<Response, Problem> {
+async fn raw(
+    State(app): App,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
     let demo = app.demo_room();
     let room = demo.and_then(|name| app.room(&name).ok());
     let room = room.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this host shows no demo: raw pictures are watched nowhere else"))?;
@@ -102,8 +105,11 @@ async fn raw(State(app): App, upgrade: Result<WebSocketUpgrade, axum::extract::w
     }))
 }
 
-fn checked(upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>) -> Result<WebSocketUpgrade, Problem> {
-    let upgrade = upgrade.map_err(|rejection| Problem::new(StatusCode::UPGRADE_REQUIRED, format!("open this as a WebSocket: {rejection}")))?;
+fn checked(
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Result<WebSocketUpgrade, Problem> {
+    let upgrade =
+        upgrade.map_err(|rejection| Problem::new(StatusCode::UPGRADE_REQUIRED, format!("open this as a WebSocket: {rejection}")))?;
     // A browser that sent its key as a subprotocol must be answered with one.
     Ok(upgrade.protocols(["scrim"]))
 }
@@ -129,12 +135,12 @@ async fn hello(out: &mut Out, room: &Room, stream: &Stream) -> Result<(), axum::
     out.send(Message::Text(hello.to_text().into())).await
 }
 
-async fn publish(socket: WebSocket, room: Arc<Room>, stream: Arc<Stream>, want: Option<Format>, drains: watch::Receiver<bool>) {
+async fn publish(socket: WebSocket, room: Arc<Room>, stream: Arc<Stream>, want: Option<Format>) {
     let (mut out, incoming) = socket.split();
     let (tell_want, wants) = watch::channel(want);
     let ended = match hello(&mut out, &room, &stream).await {
         Ok(()) => {
-            let writing = tokio::spawn(write(out, stream.clone(), wants, drains));
+            let writing = tokio::spawn(write(out, stream.clone(), wants));
             let ended = read(incoming, &stream, &tell_want).await;
             writing.abort();
             ended
@@ -180,7 +186,7 @@ async fn read(mut incoming: SplitStream<WebSocket>, stream: &Stream, want: &watc
 }
 
 /// Covered frames, what is told, and a ping now and then, until the connection or the stream is over.
-async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Option<Format>>, mut drains: watch::Receiver<bool>) {
+async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Option<Format>>) {
     let mut controls = stream.controls();
     let mut want = *wants.borrow_and_update();
     let (mut frames, mut ticket) = stream.watch(want);
@@ -206,7 +212,7 @@ async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Opt
                 let told = out.send(Message::Text(control.to_text().into())).await;
                 if ends {
                     // What is in the delay line is still shown before the connection closes.
-                    drop(drain(&mut out, &mut frames, want, &mut drains).await);
+                    let _ = drain(&mut out, &mut frames, want).await;
                     let close = CloseFrame { code: close_code::NORMAL, reason: "the stream is over".into() };
                     // The other side may be gone already.
                     let _ = out.send(Message::Close(Some(close))).await;
@@ -223,15 +229,12 @@ async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Opt
     drop(ticket);
 }
 
-async fn drain(
-    out: &mut Out,
-    frames: &mut broadcast::Receiver<Arc<Shown>>,
-    want: Option<Format>,
-    _drains: &mut watch::Receiver<bool>,
-) -> Result<(), axum::Error> {
+async fn drain(out: &mut Out, frames: &mut broadcast::Receiver<Arc<Shown>>, want: Option<Format>) -> Result<(), axum::Error> {
     // No longer than the longest delay.
     let until = Instant::now() + Duration::from_secs(11);
-    while let Ok(Ok(shown)) = tokio::time::timeout(until.saturating_duration_since(Instant::now()).min(Duration::from_secs(1)), frames.recv()).await {
+    while let Ok(Ok(shown)) =
+        tokio::time::timeout(until.saturating_duration_since(Instant::now()).min(Duration::from_secs(1)), frames.recv()).await
+    {
         send_shown(out, &shown, want).await?;
     }
     Ok(())
@@ -239,7 +242,8 @@ async fn drain(
 
 async fn send_shown(out: &mut Out, shown: &Shown, want: Option<Format>) -> Result<(), axum::Error> {
     let Some(format) = want else {
-        let text = serde_json::json!({ "type": "verdict", "sequence": shown.sequence, "capture_us": shown.capture_us, "verdict": shown.verdict });
+        let text =
+            serde_json::json!({ "type": "verdict", "sequence": shown.sequence, "capture_us": shown.capture_us, "verdict": shown.verdict });
         return out.send(Message::Text(text.to_string().into())).await;
     };
     let message = shown.message(format).clone();
@@ -255,7 +259,7 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
             tokio::select! {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 heard = incoming.next() => if !matches!(heard, Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Binary(_)))) { return },
-                _ = drains.wait_for(|draining| *draining) => return,
+                () = drained(&mut drains) => return,
                 _ = ping.tick() => if out.send(Message::Ping(bytes::Bytes::new())).await.is_err() { return },
             }
             continue;
@@ -288,6 +292,11 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
             }
         }
     }
+}
+
+async fn drained(drains: &mut watch::Receiver<bool>) {
+    // A service that is gone drains no more.
+    let _ = drains.wait_for(|draining| *draining).await;
 }
 
 /// Returns when the stream is over and its last frame must be out.

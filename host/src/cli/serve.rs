@@ -67,14 +67,16 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if let Some(clip) = &args.demo {
         crate::media::file::probe(clip).map_err(|error| Failure::Usage(error.into()))?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build().context("the runtime does not start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build().context("the runtime does not start")?;
     runtime.block_on(serve(config, keys, args.demo, context))
 }
 
 async fn serve(config: Config, keys: Keys, clip: Option<PathBuf>, context: &Context) -> Outcome {
     let data_dir = config.data_dir().ok_or(Failure::Usage(HostError::NoDataDir.into()))?;
     // Taken first: a second host on the same address must not get as far as the store.
-    let listener = tokio::net::TcpListener::bind(config.serve.bind.0).await.with_context(|| format!("cannot listen on {}", config.serve.bind))?;
+    let listener =
+        tokio::net::TcpListener::bind(config.serve.bind.0).await.with_context(|| format!("cannot listen on {}", config.serve.bind))?;
     let address = listener.local_addr().context("the listener has no address")?;
     let metrics = Metrics::install().context("metrics cannot be counted")?;
     let spinner = context.spinner("loading models and warming up");
@@ -90,7 +92,10 @@ async fn serve(config: Config, keys: Keys, clip: Option<PathBuf>, context: &Cont
     let gate = Gate::new(keys, address, &serve.allowed_hosts, &serve.allowed_origins);
     let open = gate.keys.is_empty();
     println!("scrim serves on http://{address}  (page /, API /docs, health /health, metrics /metrics)");
-    println!("{}", if open { "no keys: whoever can reach this address from this machine may do everything" } else { "a key is needed for /v1" });
+    println!(
+        "{}",
+        if open { "no keys: whoever can reach this address from this machine may do everything" } else { "a key is needed for /v1" }
+    );
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(UPKEEP_EVERY);

@@ -78,7 +78,12 @@ pub(super) fn overlay(mut config: Value, room: &Value, faults: &mut Vec<Fault>) 
             if !detectors.contains_key(name.as_str().unwrap_or_default()) {
                 let known: Vec<&str> = detectors.keys().map(String::as_str).collect();
                 let known = format!("known here: {}", known.join(", "));
-                faults.push(Fault::relating(&["detectors", &format!("[{index}]")], format!("this host has no detector {name}"), known, &[]));
+                faults.push(Fault::relating(
+                    &["detectors", &format!("[{index}]")],
+                    format!("this host has no detector {name}"),
+                    known,
+                    &[],
+                ));
             }
         }
         detectors.retain(|name, _| chosen.iter().any(|chosen| chosen.as_str() == Some(name)));

@@ -67,7 +67,8 @@ pub async fn run(shared: Weak<Shared>, mut queue: mpsc::Receiver<Audit>) {
             metrics::counter!(meter::AUDIT_SHED).increment(1);
             continue;
         };
-        let exposed: Vec<&Detection> = found.iter().filter(|d| covered_share(d.area.unwrap_or(Rect::FULL), &audit.masks) < COVERED_MIN).collect();
+        let exposed: Vec<&Detection> =
+            found.iter().filter(|d| covered_share(d.area.unwrap_or(Rect::FULL), &audit.masks) < COVERED_MIN).collect();
         metrics::counter!(meter::AUDITED).increment(1);
         if let Some(live) = room.live().filter(|live| live.session == audit.session) {
             live.audited(!exposed.is_empty());
@@ -104,7 +105,8 @@ async fn look(shared: &Shared, audit: &Audit) -> Option<Vec<Detection>> {
 fn covered_share(area: Rect, masks: &[Rect]) -> f32 {
     let point = |i: usize, start: f32, length: f32| start + length * (i as f32 + 0.5) / POINTS as f32;
     let under = |x: f32, y: f32| masks.iter().any(|m| m.x <= x && x <= m.right() && m.y <= y && y <= m.bottom());
-    let hits = (0..POINTS * POINTS).filter(|i| under(point(i % POINTS, area.x, area.width), point(i / POINTS, area.y, area.height))).count();
+    let hits =
+        (0..POINTS * POINTS).filter(|i| under(point(i % POINTS, area.x, area.width), point(i / POINTS, area.y, area.height))).count();
     hits as f32 / (POINTS * POINTS) as f32
 }
 

@@ -70,7 +70,13 @@ pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
         Ok(_) => unjudged(&room.settled().config, id, &message.text, "the policy answered something else".to_owned()),
         Err(why) => unjudged(&room.settled().config, id, &message.text, why),
     };
-    let outcome = if !passed.judged { "unjudged" } else if passed.flagged { "flagged" } else { "passed" };
+    let outcome = if !passed.judged {
+        "unjudged"
+    } else if passed.flagged {
+        "flagged"
+    } else {
+        "passed"
+    };
     metrics::counter!(meter::MESSAGES, "outcome" => outcome).increment(1);
     if passed.flagged {
         let found: Vec<_> = passed
@@ -86,7 +92,11 @@ pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
 /// The room's fail mode for an utterance: closed masks every word, open lets it pass.
 fn unjudged(config: &Config, id: String, text: &str, fault: String) -> Passed {
     let closed = config.room.fail_mode == FailMode::Closed;
-    let masked = if closed { words::split(text).iter().map(|span| "*".repeat(span.text.chars().count())).collect::<Vec<_>>().join(" ") } else { text.to_owned() };
+    let masked = if closed {
+        words::split(text).iter().map(|span| "*".repeat(span.text.chars().count())).collect::<Vec<_>>().join(" ")
+    } else {
+        text.to_owned()
+    };
     Passed { id, flagged: closed, judged: false, findings: Vec::new(), masked, fault: Some(fault) }
 }
 

@@ -90,10 +90,8 @@ impl EventLog {
     /// # Errors
     /// When the store does not answer.
     pub async fn find(&self, id: Uuid, store: &Store) -> Result<Option<Arc<EventRow>>, StoreError> {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = ring.newest.iter().find(|event| event.id == id).cloned();
-        drop(ring);
-        match found {
+        let in_memory = || self.ring.lock().unwrap_or_else(PoisonError::into_inner).newest.iter().find(|event| event.id == id).cloned();
+        match in_memory() {
             Some(event) => Ok(Some(event)),
             None => Ok(store.event(&self.room, id).await?.map(Arc::new)),
         }
@@ -109,7 +107,8 @@ impl EventLog {
             newest.truncate(limit);
             return Ok(newest);
         }
-        let mut page: Vec<Arc<EventRow>> = store.events(&self.room, seq, u32::try_from(limit).unwrap_or(u32::MAX)).await?.into_iter().map(Arc::new).collect();
+        let mut page: Vec<Arc<EventRow>> =
+            store.events(&self.room, seq, u32::try_from(limit).unwrap_or(u32::MAX)).await?.into_iter().map(Arc::new).collect();
         let last = page.last().map_or(seq, |event| event.seq);
         page.extend(newest.into_iter().filter(|event| event.seq > last));
         page.truncate(limit);

@@ -20,8 +20,8 @@ use crate::room::judges::Judges;
 use crate::room::policies::POLICY_DEADLINE;
 use crate::room::settings::{FailMode, Settings};
 use crate::room::source::{Answer, Cover, LookId, Request, SceneHints};
-use crate::vision::detection::{Detection, Verdict};
 use crate::store::EventRow;
+use crate::vision::detection::{Detection, Verdict};
 
 /// How long one detector may take for a picture; past it the others' results stand.
 pub const DETECTOR_MAX: Duration = Duration::from_secs(2);
@@ -123,7 +123,11 @@ async fn screened(judges: &Judges, frame: &Frame, detectors: Vec<Arc<str>>, ask:
     if !ask {
         return (detectors, Vec::new());
     }
-    let request = Request::Screen { frame: frame.clone(), detectors: detectors.clone(), hints: SceneHints { scene_cut: true, change: 1.0, ..SceneHints::default() } };
+    let request = Request::Screen {
+        frame: frame.clone(),
+        detectors: detectors.clone(),
+        hints: SceneHints { scene_cut: true, change: 1.0, ..SceneHints::default() },
+    };
     let Some(Answer::Screened { look, .. }) = answer(judges, request, POLICY_DEADLINE * 2).await else { return (detectors, Vec::new()) };
     detectors.into_iter().partition(|detector| look.contains(detector))
 }

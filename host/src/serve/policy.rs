@@ -46,7 +46,8 @@ impl Service {
         let name: PluginName = plugin.parse()?;
         let catalog = self.shared.host.catalog.clone();
         let loading = tokio::task::spawn_blocking(move || catalog.load(&name));
-        let loaded: Arc<Loaded> = loading.await.map_err(|error| PolicyError::Refused { stage: Stage::Load, reason: error.to_string() })??;
+        let loaded: Arc<Loaded> =
+            loading.await.map_err(|error| PolicyError::Refused { stage: Stage::Load, reason: error.to_string() })??;
         if loaded.slot != slot {
             return Err(PolicyError::OtherSlot { plugin: loaded.name.clone(), is: loaded.slot, slot });
         }
@@ -61,7 +62,14 @@ impl Service {
     ///
     /// # Errors
     /// When the plugin, its configuration, the slot or the store refuses; what was in force stays.
-    pub async fn set_policy(&self, room: &Arc<Room>, slot: Slot, plugin: &str, config: &Value, if_revision: Option<i64>) -> Result<Chosen, PolicyError> {
+    pub async fn set_policy(
+        &self,
+        room: &Arc<Room>,
+        slot: Slot,
+        plugin: &str,
+        config: &Value,
+        if_revision: Option<i64>,
+    ) -> Result<Chosen, PolicyError> {
         let (candidate, text) = self.candidate(slot, plugin, config).await?;
         let _write = room.writes.lock().await;
         expect(room, slot, if_revision)?;
@@ -118,7 +126,13 @@ impl Service {
     ///
     /// # Errors
     /// When there is none, or the store fails.
-    pub async fn promote_or_roll_back(&self, room: &Arc<Room>, slot: Slot, order: Order, if_revision: Option<i64>) -> Result<Chosen, PolicyError> {
+    pub async fn promote_or_roll_back(
+        &self,
+        room: &Arc<Room>,
+        slot: Slot,
+        order: Order,
+        if_revision: Option<i64>,
+    ) -> Result<Chosen, PolicyError> {
         let _write = room.writes.lock().await;
         expect(room, slot, if_revision)?;
         let policies = room.policies().await;
@@ -129,7 +143,14 @@ impl Service {
         self.keep_choice(room, &policies, slot, &plugin, &config).await
     }
 
-    async fn keep_choice(&self, room: &Arc<Room>, policies: &Policies, slot: Slot, plugin: &str, config: &Value) -> Result<Chosen, PolicyError> {
+    async fn keep_choice(
+        &self,
+        room: &Arc<Room>,
+        policies: &Policies,
+        slot: Slot,
+        plugin: &str,
+        config: &Value,
+    ) -> Result<Chosen, PolicyError> {
         let now = self.shared.clock.unix_us();
         match self.shared.store.set_policy(Scope::Room(&room.name), slot, plugin, config, None, now).await {
             Ok(row) => {

@@ -103,7 +103,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Room {
     /// From what the store has. `config` is the room's own, already checked.
-    pub fn new(row: RoomRow, settings: RoomSettings, config: Config, choices: Vec<PolicyRow>, last_seq: i64, shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(
+        row: RoomRow,
+        settings: RoomSettings,
+        config: Config,
+        choices: Vec<PolicyRow>,
+        last_seq: i64,
+        shared: Arc<Shared>,
+    ) -> Arc<Self> {
         let name: Arc<str> = row.name.into();
         let settled = Settled { settings, config: Arc::new(config), revision: row.revision, updated_at: row.updated_at };
         Arc::new(Self {
@@ -235,7 +242,13 @@ impl Room {
             return Ok(None);
         }
         let report = |row: crate::store::FeedbackRow| {
-            let found = Detection { detector: row.detector.into(), label: row.label.into(), confidence: row.confidence, area: row.area, trail: None };
+            let found = Detection {
+                detector: row.detector.into(),
+                label: row.label.into(),
+                confidence: row.confidence,
+                area: row.area,
+                trail: None,
+            };
             let request = Request::Feedback { event_id: row.event_id.to_string(), reporter: row.reporter, found, correct: row.correct };
             (Micros(row.at.max(0) as u64), request)
         };

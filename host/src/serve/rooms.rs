@@ -1,7 +1,7 @@
 //! The set of rooms: made, changed, deleted, and loaded again after a restart.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
@@ -63,7 +63,11 @@ impl Service {
     /// When the name is none or taken, the settings can't work, or the store fails.
     pub async fn create_room(&self, name: &str, settings: RoomSettings) -> Result<Arc<Room>, RoomError> {
         let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(inner) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || !name.chars().all(inner)
+            || !name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        {
             return Err(RoomError::Name(name.to_owned()));
         }
         let config = self.checked(&settings)?;

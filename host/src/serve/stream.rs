@@ -18,10 +18,10 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
+use super::Shared;
 use super::audit::Audit;
 use super::meter;
 use super::room::{Room, lock};
-use super::Shared;
 use crate::censor::areas;
 use crate::host::HostError;
 use crate::media::frame::{Frame, FrameSeq, Micros};
@@ -424,7 +424,13 @@ impl Stream {
             let every = u64::from(room.shared.host.config.serve.audit_every);
             if every > 0 && count % every == 0 {
                 let masks = areas(&how).to_vec();
-                room.shared.auditor.look_at(Audit { frame: frame.clone(), masks, settings, room: Arc::downgrade(&room), session: self.session });
+                room.shared.auditor.look_at(Audit {
+                    frame: frame.clone(),
+                    masks,
+                    settings,
+                    room: Arc::downgrade(&room),
+                    session: self.session,
+                });
             }
             let shown = Arc::new(Shown::new(sequence, capture_us, frame, verdict));
             let since = Instant::now();

@@ -5,7 +5,7 @@ pub mod cascade_quality;
 pub mod coverage;
 pub mod model;
 pub mod parity;
-pub mod pipeline;
 pub mod picture;
+pub mod pipeline;
 pub mod policy;
 pub mod words;
