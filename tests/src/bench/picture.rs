@@ -16,7 +16,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let astronaut = decode(&std::fs::read(path)?, Limits::default(), FrameSeq(0), Micros::ZERO)?;
     for (width, height) in [(1280, 720), (640, 480)] {
         let full = mirrored(&astronaut, width, height);
-        let limited = Frame { range: Range::Limited, matrix: Matrix::Bt709, ..full.clone() };
+        let mut limited = full.clone();
+        (limited.range, limited.matrix) = (Range::Limited, Matrix::Bt709);
         let jpeg = encode_jpeg(&full, QUALITY)?;
         let into = median(runs, || decode(&jpeg, Limits::default(), FrameSeq(0), Micros::ZERO).map(drop))?;
         let out = median(runs, || encode_jpeg(&full, QUALITY).map(drop))?;
