@@ -4,34 +4,31 @@
     python examples/stream.py ROOM 0                        # the first camera; counts are shown
     python examples/stream.py ROOM clip.mp4 covered.mjpeg   # a clip at its own pace; ffplay shows covered.mjpeg
 
-SCRIM_URL names another host than ws://127.0.0.1:7890, SCRIM_KEY holds the key where the host asks for one. The format is described
-in docs/stream.md. After a cut it connects again by itself; the numbers go on, and `resume` says so.
+SCRIM_KEY holds the key where the host asks for one. The format is described in docs/stream.md. After a cut this connects again by
+itself; the numbers go on, and `resume` says so.
 """
 
-import asyncio, collections, contextlib, itertools, json, os, struct, sys, time
-import cv2, websockets
+import asyncio, collections, contextlib, cv2, itertools, json, os, struct, sys, time, websockets
 
-HEAD = struct.Struct("<4sBBBBQQII")  # magic, version, kind, flags, reserved, sequence, capture_us, width, height
-URL = os.environ.get("SCRIM_URL", "ws://127.0.0.1:7890") + "/v1/rooms/{}/stream"
-AUTH = {"Authorization": "Bearer " + os.environ["SCRIM_KEY"]} if os.environ.get("SCRIM_KEY") else {}
+HEAD = struct.Struct("<4sBB2xQQ8x")  # magic, version, kind (1 is JPEG), sequence, capture_us; the rest is 0 for a JPEG
 
 
 async def send(socket, camera, numbers):
     pace, due = 1 / (camera.get(cv2.CAP_PROP_FPS) or 30), time.monotonic()
     while (picture := (await asyncio.to_thread(camera.read))[1]) is not None:
-        head = HEAD.pack(b"SCRM", 1, 1, 0, 0, next(numbers), time.monotonic_ns() // 1000, 0, 0)  # kind 1 is JPEG
-        await socket.send(head + cv2.imencode(".jpg", picture)[1].tobytes())
-        due = max(due + pace, time.monotonic())
-        await asyncio.sleep(due - time.monotonic())
+        jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+        await socket.send(HEAD.pack(b"SCRM", 1, 1, next(numbers), time.monotonic_ns() // 1000) + jpeg)
+        await asyncio.sleep((due := max(due + pace, time.monotonic())) - time.monotonic())
     camera.release()
     await asyncio.sleep(2)  # until the delay line is empty
     await socket.close()
 
 
 async def main(room, source, out=os.devnull):
-    camera, numbers = cv2.VideoCapture(int(source) if source.isdigit() else source), itertools.count(1)
-    counts, hello = collections.Counter(), {"type": "hello", "version": 1, "format": "jpeg", "want": "jpeg"}
-    async for socket in websockets.connect(URL.format(room), additional_headers=AUTH, max_size=None):
+    camera, counts = cv2.VideoCapture(int(source) if source.isdigit() else source), collections.Counter()
+    numbers, hello = itertools.count(1), {"type": "hello", "version": 1, "format": "jpeg", "want": "jpeg"}
+    auth = {"Authorization": "Bearer " + os.environ["SCRIM_KEY"]} if os.environ.get("SCRIM_KEY") else {}
+    async for socket in websockets.connect(f"ws://127.0.0.1:7890/v1/rooms/{room}/stream", additional_headers=auth, max_size=None):
         with contextlib.suppress(websockets.ConnectionClosed), open(out, "ab") as file:
             await socket.send(json.dumps(hello))
             sending, hello["resume"] = asyncio.create_task(send(socket, camera, numbers)), True
@@ -42,9 +39,9 @@ async def main(room, source, out=os.devnull):
                     begin = HEAD.size + 4 + int.from_bytes(message[HEAD.size : HEAD.size + 4], "little")
                     counts[json.loads(message[HEAD.size + 4 : begin])["cover"]] += 1  # the verdict, then the picture
                     file.write(message[begin:])
+        sending.cancel()
         if not camera.isOpened():
             return print(dict(counts))
-        sending.cancel()
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -46,7 +46,7 @@ fn median(runs: usize, mut work: impl FnMut() -> Result<(), PictureError>) -> Re
 fn mirrored(of: &Frame, width: usize, height: usize) -> Frame {
     let (from_size, to_size) = (chroma_size(of.width, of.height), chroma_size(width, height));
     let sizes = [((of.width, of.height), (width, height)), (from_size, to_size), (from_size, to_size)];
-    let fold = |at: usize, side: usize| if at / side % 2 == 0 { at % side } else { side - 1 - at % side };
+    let fold = |at: usize, side: usize| if (at / side).is_multiple_of(2) { at % side } else { side - 1 - at % side };
     let mut data = Vec::new();
     for (plane, ((from_width, from_height), (width, height))) in of.planes().iter().zip(sizes) {
         for row in 0..height {
