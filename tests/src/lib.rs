@@ -7,4 +7,5 @@ pub mod coverage;
 pub mod guest;
 pub mod memory;
 pub mod parity;
+pub mod served;
 pub mod sim;
