@@ -23,7 +23,7 @@ use super::view::{
     Area, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
     NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
 };
-use super::{App, Groups};
+use super::{App, Groups, LAST_EVENT_ID, VERDICT};
 use crate::censor::areas;
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::media::picture::{self, Limits, PictureError};
@@ -108,7 +108,7 @@ async fn frame(
     let text: String =
         serde_json::to_string(&verdict).unwrap_or_default().chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
     if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().insert(HeaderName::from_static("x-scrim-verdict"), value);
+        response.headers_mut().insert(VERDICT, value);
     }
     Ok(response)
 }
@@ -204,7 +204,7 @@ async fn events(
     }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     if text(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
-        let last = text(HeaderName::from_static("last-event-id")).and_then(|id| id.parse().ok());
+        let last = text(LAST_EVENT_ID).and_then(|id| id.parse().ok());
         let after = last.or((query.after > 0).then_some(query.after));
         return Ok(Sse::new(live_events(app, room, after).await?).keep_alive(sse::KeepAlive::default()).into_response());
     }
@@ -226,13 +226,14 @@ async fn live_events(
     room: Arc<Room>,
     after: Option<i64>,
 ) -> Result<impl Stream<Item = Result<sse::Event, Infallible>>, Problem> {
+    let newest = room.events.last();
     // Subscribed first, so that nothing falls between what was missed and what comes; numbers tell doubles.
     let live = room.events.subscribe();
     let missed = match after {
         Some(after) => room.events.page(after, 10_000, &app.shared.store).await?.into(),
         None => std::collections::VecDeque::new(),
     };
-    let tail = Tail { room, missed, live, last: after.unwrap_or(0), drains: app.drains() };
+    let tail = Tail { room, missed, live, last: after.unwrap_or(newest), drains: app.drains() };
     Ok(stream::unfold(tail, |mut tail| async move {
         loop {
             let event = match tail.missed.pop_front() {
@@ -240,9 +241,10 @@ async fn live_events(
                 None => tokio::select! {
                     received = tail.live.recv() => match received {
                         Ok(event) => event,
-                        // Too slow for the channel: what it lost is in memory.
+                        // Too slow for the channel: what it lost is in memory or in the store. Without the store the connection ends,
+                        // and whoever comes back with its last number misses nothing.
                         Err(broadcast::error::RecvError::Lagged(_)) => {
-                            tail.missed = tail.room.events.newest_after(tail.last).0.into();
+                            tail.missed = tail.room.events.page(tail.last, 10_000, &tail.room.shared.store).await.ok()?.into();
                             continue;
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,

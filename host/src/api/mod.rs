@@ -46,6 +46,9 @@ const BODY_MAX: usize = 10 << 20;
 /// Characters of a request's id that are taken from the caller.
 const REQUEST_ID_MAX: usize = 128;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Of a covered picture, what was found in it.
+const VERDICT: HeaderName = HeaderName::from_static("x-scrim-verdict");
 
 #[derive(OpenApi)]
 #[openapi(
@@ -122,8 +125,8 @@ fn cors(gate: &Gate) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, REQUEST_ID])
-        .expose_headers([header::ETAG, REQUEST_ID])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, LAST_EVENT_ID, REQUEST_ID])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, VERDICT])
 }
 
 /// Says in the document how a key is sent, where keys are needed.
@@ -159,7 +162,7 @@ async fn observed(request: Request, next: Next) -> Response {
     let since = Instant::now();
     let mut response = async {
         let response = next.run(request).await;
-        tracing::debug!(status = response.status().as_u16(), "answered");
+        tracing::info!(status = response.status().as_u16(), "answered");
         response
     }
     .instrument(span)

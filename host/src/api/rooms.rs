@@ -13,6 +13,7 @@ use super::problem::{Problem, Problems};
 use super::view::{NewRoom, ReportView, RoomView, SessionView, ThresholdView};
 use super::{App, Groups};
 use crate::config::RoomSettings;
+use crate::serve::rooms::RoomError;
 
 /// Sessions listed at most.
 const SESSIONS_MAX: u32 = 200;
@@ -31,7 +32,8 @@ async fn list(State(app): App) -> Json<Vec<RoomView>> {
 
 /// Makes a room.
 #[utoipa::path(post, path = "/v1/rooms", tag = "rooms", request_body = NewRoom, responses((status = 201, body = RoomView), Problems))]
-async fn create(State(app): App, Json(new): Json<NewRoom>) -> Result<impl IntoResponse, Problem> {
+async fn create(State(app): App, Json(new): Json<serde_json::Map<String, serde_json::Value>>) -> Result<impl IntoResponse, Problem> {
+    let new = NewRoom::parse(new).map_err(RoomError::Settings)?;
     let room = app.create_room(&new.name, new.settings).await?;
     let view = RoomView::of(&room);
     Ok((StatusCode::CREATED, etag(view.revision), Json(view)))
@@ -57,20 +59,9 @@ async fn patch(
     Json(changes): Json<serde_json::Map<String, serde_json::Value>>,
 ) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
-    let settings = merged(&room.settled().settings, changes)?;
-    app.change_room(&room, settings, revision).await?;
+    app.change_room(&room, &changes, revision).await?;
     let view = RoomView::of(&room);
     Ok((etag(view.revision), Json(view)))
-}
-
-fn merged(before: &RoomSettings, changes: serde_json::Map<String, serde_json::Value>) -> Result<RoomSettings, Problem> {
-    let unusable =
-        |error: serde_json::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the settings cannot be read: {error}"));
-    let mut settings = serde_json::to_value(before).map_err(unusable)?;
-    for (key, value) in changes {
-        settings[key] = value;
-    }
-    serde_json::from_value(settings).map_err(unusable)
 }
 
 /// Deletes a room with all that was kept of it. Refused while it is live.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::config::RoomSettings;
+use crate::config::{Fault, RoomSettings};
 use crate::geometry::Rect;
 use crate::plugin::types::{LabelThreshold, Slot};
 use crate::room::note::Decision;
@@ -60,14 +60,31 @@ impl From<Rect> for Area {
     }
 }
 
-/// A room to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+/// A room to be made. Read by [`NewRoom::parse`]: serde would pass over unknown keys here.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct NewRoom {
     /// Letters, digits, `-`, `_` and `.`, a letter or digit first.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "studio")]
     pub name: String,
     #[serde(flatten)]
     pub settings: RoomSettings,
+}
+
+impl NewRoom {
+    /// From what somebody sent, or every key of it that can't be read.
+    pub fn parse(mut given: serde_json::Map<String, Value>) -> Result<Self, Vec<Fault>> {
+        let name = given.remove("name");
+        let settings = RoomSettings::parse(&given);
+        match (name, settings) {
+            (Some(Value::String(name)), Ok(settings)) => Ok(Self { name, settings }),
+            (Some(Value::String(_)), Err(faults)) => Err(faults),
+            (name, settings) => {
+                let wrong = if name.is_some() { "it is no string" } else { "it is missing" };
+                let fault = Fault::at(vec!["name".to_owned()], wrong, "give the room a name");
+                Err(std::iter::once(fault).chain(settings.err().unwrap_or_default()).collect())
+            }
+        }
+    }
 }
 
 /// A live stream.

@@ -4,11 +4,15 @@
 //! 64 the command line or the configuration is at fault and nothing was begun (`EX_USAGE` of sysexits.h).
 
 mod censor;
+mod client;
 mod doctor;
 mod judge;
 mod models;
 mod page;
 mod plugin;
+mod policy;
+mod report;
+mod rooms;
 mod serve;
 mod summary;
 
@@ -47,6 +51,11 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Key(serve::KeyArgs),
+    Rooms(rooms::Args),
+    /// Choose and show the policies of a running host's room
+    #[command(subcommand)]
+    Policy(policy::Command),
+    Report(report::Args),
     Censor(censor::Args),
     /// Write, build, check, measure and keep policies
     #[command(subcommand)]
@@ -112,6 +121,9 @@ fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Serve(args) => serve::run(args, context),
         Command::Key(args) => serve::key(&args),
+        Command::Rooms(args) => rooms::run(args),
+        Command::Policy(command) => policy::run(command),
+        Command::Report(args) => report::run(args),
         Command::Censor(args) => censor::run(args, context),
         Command::Plugin(command) => plugin::run(command, context),
         Command::Models(args) => models::run(args, context),

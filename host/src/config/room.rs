@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::faults::Fault;
@@ -52,6 +52,44 @@ pub struct RoomSettings {
     #[schema(nullable, pattern = "^#[0-9a-fA-F]{6}$", example = "#000000")]
     pub color: Option<String>,
 }
+
+impl RoomSettings {
+    /// From what somebody sent, or every key of it that can't be read.
+    ///
+    /// # Errors
+    /// Unknown keys, and values of another type than the key's.
+    pub fn parse(given: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
+        let read = |value: Value| serde_json::from_value::<Self>(value);
+        // Key by key, so that all faults are told at once, each with its key.
+        let fault = |(key, value): (&String, &Value)| {
+            let error = read(Value::Object(Map::from_iter([(key.clone(), value.clone())]))).err()?;
+            let fix = if KEYS.contains(&key.as_str()) { "correct the value, or leave the key out" } else { "remove it" };
+            Some(Fault::at(vec![key.clone()], error.to_string(), fix))
+        };
+        let faults: Vec<Fault> = given.iter().filter_map(fault).collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        read(Value::Object(given.clone())).map_err(|error| vec![Fault::at(Vec::new(), error.to_string(), "correct the value")])
+    }
+
+    /// These with a JSON merge patch over them: what is null goes back to the host's, what is absent stays.
+    ///
+    /// # Errors
+    /// As [`RoomSettings::parse`].
+    pub fn patched(&self, changes: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
+        let mut settings = match serde_json::to_value(self) {
+            Ok(Value::Object(settings)) => settings,
+            _ => Map::new(),
+        };
+        settings.extend(changes.clone());
+        Self::parse(&settings)
+    }
+}
+
+/// Keys of a room's settings.
+const KEYS: [&str; 10] =
+    ["cover", "detectors", "fail_mode", "delay_ms", "hold_ms", "look_max_ms", "skip_max_ms", "sampler", "style", "color"];
 
 /// Where a room's key lies in the whole configuration.
 const PLACES: [(&str, &str, &str); 8] = [

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::store::{EventRow, Store, StoreError};
@@ -30,7 +30,13 @@ const BATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// Hands events to the store.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<EventRow>);
+pub struct Writer(mpsc::Sender<Written>);
+
+enum Written {
+    Event(EventRow),
+    /// Tells when everything before is in the store, or given up.
+    Flush(oneshot::Sender<()>),
+}
 
 /// One room's.
 pub struct EventLog {
@@ -66,10 +72,15 @@ impl EventLog {
         // Told under the lock, so that subscribers hear in order. Nobody listening is no fault.
         let _ = self.live.send(event.clone());
         drop(ring);
-        if self.writer.0.try_send((*event).clone()).is_err() {
+        if self.writer.0.try_send(Written::Event((*event).clone())).is_err() {
             metrics::counter!(super::meter::EVENTS_DROPPED).increment(1);
         }
         event
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub fn last(&self) -> i64 {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).next - 1
     }
 
     /// What comes from now on.
@@ -122,41 +133,77 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
         (Self(sender), tokio::spawn(write(store, receiver)))
     }
+
+    /// Waits until what was pushed before is in the store, for at most `within`.
+    pub async fn flush(&self, within: Duration) {
+        let (tell, told) = oneshot::channel();
+        let flushed = async {
+            // A writer that is gone has nothing more to write.
+            if self.0.send(Written::Flush(tell)).await.is_ok() {
+                let _ = told.await;
+            }
+        };
+        let _ = tokio::time::timeout(within, flushed).await;
+    }
 }
 
-async fn write(store: Store, mut events: mpsc::Receiver<EventRow>) {
+async fn write(store: Store, mut incoming: mpsc::Receiver<Written>) {
     let mut waiting: VecDeque<EventRow> = VecDeque::new();
+    let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
     let mut open = true;
     while open || !waiting.is_empty() {
         let mut batch = Vec::new();
         tokio::select! {
-            received = events.recv_many(&mut batch, 1024), if open => {
+            received = incoming.recv_many(&mut batch, 1024), if open => {
                 open = received > 0;
-                // A moment for more to come: a batch is one transaction.
-                if open {
+                // A moment for more to come, unless somebody waits: a batch is one transaction.
+                if open && !batch.iter().any(|entry| matches!(entry, Written::Flush(_))) {
                     tokio::time::sleep(BATCH_EVERY).await;
-                    while let Ok(event) = events.try_recv() {
-                        batch.push(event);
-                    }
+                }
+                while let Ok(entry) = incoming.try_recv() {
+                    batch.push(entry);
                 }
             }
             () = tokio::time::sleep(Duration::from_secs(1)), if !waiting.is_empty() => {}
         }
-        waiting.extend(batch);
-        if waiting.is_empty() {
+        for entry in batch {
+            match entry {
+                Written::Event(event) => waiting.push_back(event),
+                Written::Flush(tell) => flushes.push(tell),
+            }
+        }
+        if let Err(error) = append(&store, &mut waiting).await {
+            tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
+            let excess = waiting.len().saturating_sub(BACKLOG_MAX);
+            waiting.drain(..excess);
+            metrics::counter!(super::meter::EVENTS_DROPPED).increment(excess as u64);
+            if !open {
+                return;
+            }
             continue;
         }
-        match store.append_events(waiting.make_contiguous()).await {
-            Ok(_) => waiting.clear(),
-            Err(error) => {
-                tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
-                let excess = waiting.len().saturating_sub(BACKLOG_MAX);
-                waiting.drain(..excess);
-                metrics::counter!(super::meter::EVENTS_DROPPED).increment(excess as u64);
-                if !open {
-                    return;
+        // Whoever waits no more needs no answer.
+        flushes.drain(..).for_each(|tell| _ = tell.send(()));
+    }
+}
+
+/// Writes what waits. What is left in `waiting` is to be tried again.
+async fn append(store: &Store, waiting: &mut VecDeque<EventRow>) -> Result<(), StoreError> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    match store.append_events(waiting.make_contiguous()).await {
+        Ok(_) => waiting.clear(),
+        // A room was deleted meanwhile: its events go with it, and hold up nobody else's.
+        Err(StoreError::Missing(_)) => {
+            while let Some(event) = waiting.front() {
+                match store.append_events(std::slice::from_ref(event)).await {
+                    Ok(_) | Err(StoreError::Missing(_)) => _ = waiting.pop_front(),
+                    Err(error) => return Err(error),
                 }
             }
         }
+        Err(error) => return Err(error),
     }
+    Ok(())
 }

@@ -41,6 +41,8 @@ use room::{Chosen, Origin, Room};
 
 /// How often the keeper goes round.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long the end waits for the last events to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Pictures that may be judged at once: each may be 16 megapixels, 25 MB.
 const PICTURES_MAX: usize = 32;
 /// The store is written to as a test, and old things are deleted, every so many rounds.
@@ -231,8 +233,7 @@ impl Service {
                 tracing::error!(room = %room.name, %error, "state not kept");
             }
         }
-        // Each room's log holds a writer, as does what is shared: the last events are given to the store in a bounded time.
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        self.shared.writer.flush(FLUSH_MAX).await;
         self.shared.store.close().await;
         if let Some(frame_path) = self.frame_path.lock().unwrap_or_else(PoisonError::into_inner).take() {
             frame_path.shutdown_background();

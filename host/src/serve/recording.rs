@@ -115,6 +115,18 @@ pub async fn fetch(room: &Room, id: Uuid, who: &str) -> Result<Vec<u8>, Recordin
     Ok(bytes)
 }
 
+/// Ends and deletes the recordings of a room that is gone.
+pub fn delete(room: &Room) {
+    // Its slots let go of the recorder with the room; nobody fetches what it has.
+    lock(&room.recording).take();
+    let folder = folder(room);
+    if let Err(error) = std::fs::remove_dir_all(&folder)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %folder.display(), "recordings of a deleted room cannot be deleted");
+    }
+}
+
 /// Deletes recordings that are too old.
 pub fn expire(shared: &Shared) {
     let age_max = Duration::from_secs(3600 * u64::from(shared.host.config.serve.recording_hours.get()));

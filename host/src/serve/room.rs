@@ -58,7 +58,7 @@ pub struct Chosen {
     /// `name@version`; none is the host's default.
     pub plugin: Option<String>,
     pub config: Value,
-    /// Of the room's own choice; 0 if it never made one.
+    /// Of the choice of whoever was asked: the room's own, 0 if it has none, or the global one.
     pub revision: i64,
 }
 
@@ -168,7 +168,7 @@ impl Room {
         let own = self.choices.read().unwrap_or_else(PoisonError::into_inner).get(&slot).cloned();
         match own {
             Some(row) => Chosen { origin: Origin::Room, plugin: Some(row.plugin), config: row.config, revision: row.revision },
-            None => self.shared.global(slot),
+            None => Chosen { revision: 0, ..self.shared.global(slot) },
         }
     }
 

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::room::{Room, Settled, lock};
 use super::stream::Stream;
-use super::{ServeError, Service};
+use super::{ServeError, Service, recording};
 use crate::config::{Config, Fault, RoomSettings};
 use crate::host::HostError;
 use crate::media::frame::Micros;
 use crate::store::{RoomRow, Scope, StoreError};
 
+/// How long a deletion waits for the room's last events to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Bytes of a room's name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -79,17 +82,23 @@ impl Service {
         Ok(room)
     }
 
-    /// Puts new settings in force, for the frames captured from then on.
+    /// Puts a merge patch of the settings in force, for the frames captured from then on.
     ///
     /// # Errors
     /// When they can't work, the revision is not the current one, or the store fails: the old ones stay.
-    pub async fn change_room(&self, room: &Arc<Room>, settings: RoomSettings, if_revision: Option<i64>) -> Result<Settled, RoomError> {
+    pub async fn change_room(
+        &self,
+        room: &Arc<Room>,
+        changes: &serde_json::Map<String, serde_json::Value>,
+        if_revision: Option<i64>,
+    ) -> Result<Settled, RoomError> {
         let _write = room.writes.lock().await;
         let before = room.settled();
         if let Some(expected) = if_revision.filter(|expected| *expected != before.revision) {
             let what = format!("room {:?} (If-Match says {expected})", room.name);
             return Err(StoreError::Stale { what, current: before.revision }.into());
         }
+        let settings = before.settings.patched(changes).map_err(RoomError::Settings)?;
         let config = self.checked(&settings)?;
         let live = room.live();
         if let Some(live) = &live {
@@ -120,8 +129,11 @@ impl Service {
         if room.live().is_some() {
             return Err(RoomError::Live(name.to_owned()));
         }
+        // What happened in it is written first: a room made anew under the name must not get it.
+        self.shared.writer.flush(FLUSH_MAX).await;
         self.shared.store.delete_room(name, if_revision).await?;
         self.rooms.remove(name);
+        recording::delete(&room);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod build;
 mod inspect;
 mod list;
 mod new;
+mod record;
 mod test;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ pub enum Command {
     Bench(bench::Args),
     Add(add::Args),
     List(list::Args),
+    Record(record::Args),
 }
 
 pub fn run(command: Command, context: &Context) -> Outcome {
@@ -40,6 +42,7 @@ pub fn run(command: Command, context: &Context) -> Outcome {
         Command::Bench(args) => bench::run(args),
         Command::Add(args) => add::run(args, context),
         Command::List(args) => list::run(args),
+        Command::Record(args) => record::run(args, context),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::plugin::replay::{DecisionDiff, Scope, replay};
 pub struct Args {
     /// FILE.wasm, or NAME@VERSION of the catalog
     plugin: String,
-    /// A file of `scrim censor --record`; may be given several times
+    /// A file of `scrim censor --record` or `scrim plugin record`; may be given several times
     #[arg(long, value_name = "FILE")]
     replay: Vec<PathBuf>,
     /// Replay what other plugins of the slot were asked too, even if this one is in the recording
