@@ -135,7 +135,8 @@ pub fn raw(host: &Served, head: &str, body: &[u8]) -> Result<Answer> {
     loop {
         if let Some((head, body)) = split(&text) {
             let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
-            if length.is_some_and(|length| body.len() >= length) {
+            // After an upgrade there is no end.
+            if length.is_some_and(|length| body.len() >= length) || head.starts_with("HTTP/1.1 101") {
                 break;
             }
         }

@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let started = runtime.block_on(async {
         // Heard from before the beginning: what was begun is ended too.
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-        let mut heard = futures_util::poll!(&mut interrupted).is_ready();
+        let mut heard = tokio::time::timeout(Duration::ZERO, &mut interrupted).await.is_ok();
         let started: Recording = client.send("POST", &recordings, &json!({}))?;
         let bar = context.bars.add(progress(args.seconds)?);
         let over = tokio::time::Instant::now() + args.seconds.map_or(SECONDS_FOREVER, Duration::from_secs);
