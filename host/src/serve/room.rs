@@ -400,6 +400,9 @@ pub fn policy_body(event: &PolicyEvent) -> Value {
         other => serde_json::Map::from_iter([("value".to_owned(), other)]),
     };
     body.insert("event".to_owned(), kind.into());
+    if let PolicyEvent::Committed { digest, .. } = event {
+        body.insert("digest".to_owned(), digest.to_string().into());
+    }
     Value::Object(body)
 }
 
