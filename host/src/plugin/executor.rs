@@ -82,7 +82,8 @@ pub enum Output {
 pub type Deliver = Arc<dyn Fn(Output) + Send + Sync>;
 
 enum Message {
-    Call(Call),
+    /// With the span that it was asked in.
+    Call(Call, tracing::Span),
     Commit(Box<Prepared>, Micros),
     RollBack(Micros),
     RetireBefore(Micros),
@@ -281,7 +282,7 @@ impl Cell {
         let message = {
             let mut mailbox = lock(&self.mailbox);
             let message = mailbox.messages.pop_front();
-            if matches!(message, Some(Message::Call(_))) {
+            if matches!(message, Some(Message::Call(..))) {
                 mailbox.calls -= 1;
             }
             message
@@ -300,7 +301,7 @@ impl Cell {
     fn take(self: &Arc<Self>, message: Message, shared: &Shared) {
         let mut state = lock(&self.state);
         match message {
-            Message::Call(call) => self.call(&mut state, call, shared),
+            Message::Call(call, span) => span.in_scope(|| self.call(&mut state, call, shared)),
             Message::Commit(prepared, commit_at) => state.commit(*prepared, commit_at),
             Message::RollBack(commit_at) => state.roll_back(commit_at, false),
             Message::RetireBefore(at) => state.retire_before(at),
@@ -454,7 +455,7 @@ impl SlotHandle {
             return Err(Refused::Full(self.cell.config.mailbox_max));
         }
         mailbox.calls += 1;
-        self.post(mailbox, Message::Call(call));
+        self.post(mailbox, Message::Call(call, tracing::Span::current()));
         Ok(())
     }
 

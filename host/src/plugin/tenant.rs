@@ -14,6 +14,7 @@ use super::record::{Entry, Recorder, Step};
 use super::slot::Kept;
 use super::types::{CallId, Fault, Generation, LabelThreshold, Reply, Request, Slot};
 use crate::media::frame::Micros;
+use crate::telemetry::plugin_call_span;
 
 /// Reports kept since the last snapshot; a snapshot is taken when half of it is full, so only a plugin whose snapshots fail loses any.
 const JOURNAL_MAX: usize = 1024;
@@ -182,6 +183,7 @@ impl Tenant {
     }
 
     pub fn call(&mut self, id: CallId, at: Micros, request: &Request) -> Result<Reply, Fault> {
+        let _span = plugin_call_span(self.slot, self.plugin(), self.generation, request.function()).entered();
         let result = self.enter(|instance| instance.call(at, request));
         self.record(|_| Step::Called { call: id, at, request: request.clone(), result: result.clone() });
         if result.is_ok() {

@@ -16,6 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
@@ -35,6 +36,7 @@ use crate::room::live::{self, Told};
 use crate::room::settings::Settings;
 use crate::room::source::{Counts, Cover, Published, Request, Source};
 use crate::store::SessionCounts;
+use crate::telemetry::room_span;
 use crate::vision::cover::cover;
 
 /// Messages that wait to be decoded, at most.
@@ -211,9 +213,10 @@ impl Stream {
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
         spawn_thread("cover", move || stream.cover_all(&weak));
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
-        shared.clone().frame_path.spawn(async move {
-            let path = stream.clone();
-            let dispatch_to = path.clone();
+        let span = room_span(&room.name);
+        let path = async move {
+            let publisher = stream.clone();
+            let dispatch_to = stream.clone();
             let answers = judges.clone();
             let dispatch = move |request: Request, now| {
                 if let Request::Look { why, .. } = &request {
@@ -223,7 +226,7 @@ impl Stream {
                 answers.dispatch(request, now, move |answer| _ = told.try_send(Told::Answer(answer)));
             };
             let clock = shared.clock;
-            let publish = |source: &Source, published: Published| path.published(source, published, &judges, clock.now());
+            let publish = |source: &Source, published: Published| publisher.published(source, published, &judges, clock.now());
             let source = live::run(source, live::Inputs { frames, told }, dispatch, publish).await;
             lock(&stream.tally).path = source.counts().clone();
             lock(&stream.outbox).closed = true;
@@ -232,7 +235,8 @@ impl Stream {
             judges.policies().leave(stream.number);
             shared.host.release(&stream.source_id);
             stream.close_session(weak).await;
-        });
+        };
+        room.shared.frame_path.spawn(path.instrument(span));
     }
 
     /// Takes what a publisher sent. Never waits: with a full queue the oldest goes.
