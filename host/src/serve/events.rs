@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::store::{EventRow, Store, StoreError};
@@ -27,10 +27,18 @@ pub const BACKLOG_MAX: usize = 8192;
 const RESTART_GAP: i64 = 10_000;
 /// The store is given what has come this often.
 const BATCH_EVERY: Duration = Duration::from_millis(200);
+/// After a failure it is tried again this often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Hands events to the store.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<EventRow>);
+pub struct Writer(mpsc::Sender<Item>);
+
+enum Item {
+    Event(EventRow),
+    /// Answered when everything before it is in the store, or was given up.
+    Flush(oneshot::Sender<()>),
+}
 
 /// One room's.
 pub struct EventLog {
@@ -66,7 +74,7 @@ impl EventLog {
         // Told under the lock, so that subscribers hear in order. Nobody listening is no fault.
         let _ = self.live.send(event.clone());
         drop(ring);
-        if self.writer.0.try_send((*event).clone()).is_err() {
+        if self.writer.0.try_send(Item::Event((*event).clone())).is_err() {
             metrics::counter!(super::meter::EVENTS_DROPPED).increment(1);
         }
         event
@@ -117,46 +125,60 @@ impl EventLog {
 }
 
 impl Writer {
-    /// Starts the task that writes, until every writer is gone; the handle ends when all is written or given up.
-    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Starts the task that writes, until every writer is gone.
+    pub fn start(store: Store) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
-        (Self(sender), tokio::spawn(write(store, receiver)))
+        tokio::spawn(write(store, receiver));
+        Self(sender)
+    }
+
+    /// Returns when the store has everything pushed so far, or does not take it.
+    pub async fn flush(&self) {
+        let (tell, told) = oneshot::channel();
+        // A task that is gone has nothing to write.
+        if self.0.send(Item::Flush(tell)).await.is_ok() {
+            let _ = told.await;
+        }
     }
 }
 
-async fn write(store: Store, mut events: mpsc::Receiver<EventRow>) {
+async fn write(store: Store, mut items: mpsc::Receiver<Item>) {
     let mut waiting: VecDeque<EventRow> = VecDeque::new();
     let mut open = true;
     while open || !waiting.is_empty() {
-        let mut batch = Vec::new();
+        let (mut batch, mut flushes) = (Vec::new(), Vec::new());
         tokio::select! {
-            received = events.recv_many(&mut batch, 1024), if open => {
+            received = items.recv_many(&mut batch, 1024), if open => {
                 open = received > 0;
                 // A moment for more to come: a batch is one transaction.
-                if open {
+                let hurry = batch.iter().any(|item| matches!(item, Item::Flush(_)));
+                if open && !hurry {
                     tokio::time::sleep(BATCH_EVERY).await;
-                    while let Ok(event) = events.try_recv() {
-                        batch.push(event);
+                    while let Ok(item) = items.try_recv() {
+                        batch.push(item);
                     }
                 }
             }
-            () = tokio::time::sleep(Duration::from_secs(1)), if !waiting.is_empty() => {}
+            () = tokio::time::sleep(RETRY_EVERY), if !waiting.is_empty() => {}
         }
-        waiting.extend(batch);
-        if waiting.is_empty() {
-            continue;
+        for item in batch {
+            match item {
+                Item::Event(event) => waiting.push_back(event),
+                Item::Flush(tell) => flushes.push(tell),
+            }
         }
-        match store.append_events(waiting.make_contiguous()).await {
-            Ok(_) => waiting.clear(),
-            Err(error) => {
-                tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
-                let excess = waiting.len().saturating_sub(BACKLOG_MAX);
-                waiting.drain(..excess);
-                metrics::counter!(super::meter::EVENTS_DROPPED).increment(excess as u64);
-                if !open {
-                    return;
+        if !waiting.is_empty() {
+            match store.append_events(waiting.make_contiguous()).await {
+                Ok(_) => waiting.clear(),
+                Err(error) => {
+                    tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
+                    let excess = if open { waiting.len().saturating_sub(BACKLOG_MAX) } else { waiting.len() };
+                    waiting.drain(..excess);
+                    metrics::counter!(super::meter::EVENTS_DROPPED).increment(excess as u64);
                 }
             }
         }
+        // Whoever waited may be gone.
+        flushes.into_iter().for_each(|tell| _ = tell.send(()));
     }
 }

@@ -9,7 +9,7 @@
 //! starts a new shot, so that nothing of before judges what comes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -145,7 +145,8 @@ pub struct Stream {
     settings: Mutex<Arc<Settings>>,
     wants: [AtomicUsize; 2],
     bytes: AtomicU64,
-    ended: AtomicBool,
+    /// Why it is to end.
+    ended: Mutex<Option<String>>,
     exposed_since: Mutex<Option<Instant>>,
 }
 
@@ -186,7 +187,7 @@ impl Stream {
             settings: Mutex::new(settings.clone()),
             wants: [AtomicUsize::new(0), AtomicUsize::new(0)],
             bytes: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            ended: Mutex::default(),
             exposed_since: Mutex::default(),
         });
         let commits = tell.clone();
@@ -227,7 +228,7 @@ impl Stream {
             };
             let clock = shared.clock;
             let publish = |source: &Source, published: Published| publisher.published(source, published, &judges, clock.now());
-            let source = live::run(source, live::Inputs { frames, told }, dispatch, publish).await;
+            let source = live::run(source, live::Inputs { frames, told }, Some(clock.stream()), dispatch, publish).await;
             lock(&stream.tally).path = source.counts().clone();
             lock(&stream.outbox).closed = true;
             stream.left.notify_all();
@@ -509,7 +510,10 @@ impl Stream {
 
     /// No frame follows: what is in the line is still published.
     pub fn finish(&self, why: &str) {
-        if !self.ended.swap(true, Ordering::Relaxed) {
+        let mut ended = lock(&self.ended);
+        if ended.is_none() {
+            *ended = Some(why.to_owned());
+            // Nobody connected, nobody to tell.
             let _ = self.control.send(Control::Bye { reason: why.to_owned() });
             lock(&self.inbox).closed = true;
             self.arrived.notify_all();
@@ -517,7 +521,7 @@ impl Stream {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        lock(&self.ended).is_some()
     }
 
     /// Whether its last frame has been shown too.
@@ -593,7 +597,8 @@ impl Stream {
         });
         room.tell("stream_ended", body);
         let now = room.shared.clock.unix_us();
-        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), "the publisher left", now).await {
+        let why = lock(&self.ended).clone().unwrap_or_default();
+        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), &why, now).await {
             room.shared.store_failed(&error);
         }
     }
