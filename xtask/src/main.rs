@@ -28,8 +28,8 @@ enum Command {
     /// Build the plugins of this repository
     #[command(subcommand)]
     Plugin(Plugin),
-    /// Make a clip, cover its faces while one cascade is swapped for the other, write a report
-    Demo,
+    /// Make a clip and serve it live, raw and moderated side by side; with --file, cover it into a file and write a report
+    Demo(demo::Demo),
     /// Everything CI checks: set-up, format, lints, plugins, all tests, the benches and soaks in short
     Test,
     /// Measure; without a name, say which benches there are
@@ -67,7 +67,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Fetch => setup::fetch().map(drop),
         Command::Plugin(Plugin::Build) => setup::plugins().map(drop),
-        Command::Demo => demo::run(),
+        Command::Demo(demo) => demo::run(&demo),
         Command::Test => test(),
         Command::Bench(bench) => measure("scrim-bench", &bench),
         Command::Soak(bench) => measure("scrim-soak", &bench),
@@ -79,7 +79,7 @@ fn test() -> Result<()> {
     let gpu = ["clippy", "--release", "-p", "scrim-host", "--features", "gpu", "--", "-D", "warnings"];
     let mut stages = Stages::new(7);
     stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
-    stages.run("set-up", || setup::fetch().and_then(|_| setup::dictionary()))?;
+    stages.run("set-up", || setup::fetch().and_then(|_| setup::dictionary()).and_then(|()| setup::browser()))?;
     stages.run("plugins", || setup::plugins().map(drop))?;
     stages.run("lints", || cargo(&clippy))?;
     stages.run("lints with the gpu feature", || cargo(&gpu))?;
