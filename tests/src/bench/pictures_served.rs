@@ -118,11 +118,22 @@ pub fn run(arguments: &[String]) -> Result<()> {
             }
         }
         let of = |side: usize, figure: usize| median(runs[side].iter().map(|run| run[figure]).collect());
-        println!("{connections} connection(s): scrim {:.1} frames/s, p50 {:.1} p95 {:.1} p99 {:.1} ms", of(0, 0), of(0, 1), of(0, 2), of(0, 3));
+        println!(
+            "{connections} connection(s): scrim {:.1} frames/s, p50 {:.1} p95 {:.1} p99 {:.1} ms",
+            of(0, 0),
+            of(0, 1),
+            of(0, 2),
+            of(0, 3)
+        );
         if options.peer.is_some() {
             println!("                 peer  {:.1} frames/s, p50 {:.1} p95 {:.1} p99 {:.1} ms", of(1, 0), of(1, 1), of(1, 2), of(1, 3));
             let ratios = |figure: usize| median(runs[0].iter().zip(&runs[1]).map(|(a, b)| a[figure] / b[figure]).collect());
-            println!("                 ratio {:.2} frames/s, {:.2} p50 (medians of {} rounds in turn)", ratios(0), ratios(1), options.rounds);
+            println!(
+                "                 ratio {:.2} frames/s, {:.2} p50 (medians of {} rounds in turn)",
+                ratios(0),
+                ratios(1),
+                options.rounds
+            );
         }
     }
     Ok(())
