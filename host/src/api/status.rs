@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::extract::Json;
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::view::{HealthView, PartView};
 use crate::infer::meter as infer;
 use crate::plugin::types::Slot;
@@ -56,8 +56,8 @@ pub fn routes(metrics: Metrics) -> OpenApiRouter<Arc<Service>> {
 
 /// How each dependency is. 503 if one is not as it should be; rooms go on moderating meanwhile.
 #[utoipa::path(
-    get, path = "/health", tag = "status",
-    responses((status = 200, body = HealthView), (status = 503, body = HealthView, description = "Something is degraded."))
+    get, path = "/health", operation_id = "get_health", tag = "status",
+    responses(Problems, (status = 200, body = HealthView), (status = 503, body = HealthView, description = "Something is degraded."))
 )]
 async fn health(State(app): App) -> Response {
     let parts = parts(&app);
@@ -119,7 +119,10 @@ fn resident() -> String {
 }
 
 /// Whether requests are served: 200 after the warm-up, 503 before it and while draining.
-#[utoipa::path(get, path = "/ready", tag = "status", responses((status = 200, description = "Ready.", body = String, content_type = "text/plain"), (status = 503, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(
+    get, path = "/ready", operation_id = "get_ready", tag = "status",
+    responses((status = 200, description = "Ready.", body = String, content_type = "text/plain"), Problems)
+)]
 async fn ready(State(app): App) -> Response {
     if app.is_ready() {
         return "ready\n".into_response();
@@ -128,7 +131,10 @@ async fn ready(State(app): App) -> Response {
 }
 
 /// Metrics in Prometheus' text format; docs/metrics.md lists them.
-#[utoipa::path(get, path = "/metrics", tag = "status", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "get_metrics", tag = "status",
+    responses((status = 200, body = String, content_type = "text/plain"), Problems)
+)]
 async fn scrape(Extension(metrics): Extension<Metrics>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.0.render())
 }
