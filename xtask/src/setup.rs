@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use scrim_toolchain::assets;
 use scrim_toolchain::guest::Toolchain;
+use scrim_toolchain::python;
 
 use crate::run::{root, target};
 
@@ -32,6 +33,12 @@ pub fn dictionary() -> Result<()> {
         let _ = Command::new("apt-get").args(["install", "-y", "wamerican"]).status();
     }
     ensure!(words.exists(), "{} is missing: install Debian's wamerican (apt-get update; apt-get install wamerican)", words.display());
+    Ok(())
+}
+
+/// What holds the service against its document.
+pub fn schemathesis() -> Result<()> {
+    python::environment(&target().join("spec"), &root().join("tests/spec/requirements.txt"), &say)?;
     Ok(())
 }
 

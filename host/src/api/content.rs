@@ -20,8 +20,8 @@ use super::extract::{Json, Path, Picture, Query};
 use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Unreadable};
 use super::rooms::room_of;
 use super::view::{
-    AFTER_MAX, Area, Binary, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
-    NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
+    AFTER_MAX, Area, Binary, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView,
+    MessageVerdict, NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
 };
 use super::{App, Groups};
 use crate::censor::areas;
@@ -55,7 +55,7 @@ pub fn routes(groups: &mut Groups) {
     responses(
         (
             status = 200, content((PictureVerdict = "application/json"), (inline(Binary) = "image/jpeg")),
-            headers(("x-scrim-verdict" = Option<String>, description = "With `cover=true` the verdict, as JSON of ASCII."))
+            headers(("x-scrim-verdict" = String, description = "With `cover=true` the verdict, as JSON of ASCII."))
         ),
         BadBody, Missing, Conflicts, Problems
     )
@@ -181,7 +181,7 @@ async fn report(
 /// `after`, those missed).
 #[utoipa::path(
     get, path = "/v1/rooms/{room}/events", operation_id = "list_events", tag = "content",
-    params(("room" = String, Path), EventQuery, ("Last-Event-ID" = Option<i64>, Header, minimum = 0, maximum = 9007199254740991_i64)),
+    params(("room" = String, Path), EventQuery, ("Last-Event-ID" = Option<i64>, Header)),
     responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream"))), Unreadable, Missing, Problems)
 )]
 async fn events(
@@ -208,7 +208,9 @@ async fn events(
 fn last_event(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.trim().parse().ok()).filter(|number| (0..=AFTER_MAX).contains(number));
-    number.map(Some).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Last-Event-ID is no event's number: give the `id` of the last one heard"))
+    number
+        .map(Some)
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Last-Event-ID is no event's number: give the `id` of the last one heard"))
 }
 
 struct Tail {

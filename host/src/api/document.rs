@@ -10,7 +10,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{RefOr, Response};
 
 use super::extract::IF_MATCH;
-use super::view::PLUGIN;
+use super::view::{AFTER_MAX, PLUGIN};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -71,8 +71,15 @@ fn describe(parameter: &mut Parameter) {
     let (pattern, description) = match (&parameter.parameter_in, parameter.name.as_str()) {
         (ParameterIn::Path, "room") => (ROOM, "A room's name."),
         (ParameterIn::Path, "plugin") => (PLUGIN, "`NAME@VERSION`, as `/v1/plugins` lists it."),
-        (ParameterIn::Header, "If-Match") => {
-            (IF_MATCH, "The `ETag` of what is to be changed: changed only if nobody else has done so since. `*`, or no header: whatever it is.")
+        (ParameterIn::Header, "If-Match") => (
+            IF_MATCH,
+            "The `ETag` of what is to be changed: changed only if nobody else has done so since. `*`, or no header: whatever it is.",
+        ),
+        (ParameterIn::Header, "Last-Event-ID") => {
+            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(AFTER_MAX));
+            parameter.schema = Some(number.build().into());
+            parameter.description = Some("The last event heard: those after it come first.".to_owned());
+            return;
         }
         _ => return,
     };
@@ -121,6 +128,10 @@ fn links(document: &utoipa::openapi::OpenApi) -> Vec<(String, String, Link)> {
             }
             for operation in operations(&mut item.clone()) {
                 let Some(to) = operation.operation_id.clone() else { continue };
+                // It takes an event as well, which a room that was just made has not.
+                if to == "report_detection" {
+                    continue;
+                }
                 let mut link = Link::builder().operation_id(to.clone());
                 for (name, from) in gives {
                     link = link.parameter(*name, *from);

@@ -119,7 +119,9 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let digits = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
     let fits = (1..=REVISION_DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     let revision = digits.parse().ok().filter(|_| fits);
-    revision.map(Some).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("If-Match {text:?} is no revision; give the ETag of a GET, or `*`")))
+    revision
+        .map(Some)
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("If-Match {text:?} is no revision; give the ETag of a GET, or `*`")))
 }
 
 /// So many digits fit into a revision, whichever they are.

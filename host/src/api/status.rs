@@ -16,6 +16,7 @@ use super::extract::Json;
 use super::problem::{Problem, Problems};
 use super::view::{HealthView, PartView};
 use crate::infer::meter as infer;
+use crate::plugin::meter as plugin;
 use crate::plugin::types::Slot;
 use crate::serve::{Service, meter};
 
@@ -29,9 +30,11 @@ impl Metrics {
     /// # Errors
     /// When something counts already.
     pub fn install() -> Result<Self, BuildError> {
-        let buckets: [(Matcher, &[f64]); 3] = [
+        let buckets: [(Matcher, &[f64]); 5] = [
             (Matcher::Full(infer::BATCH_SIZE.to_owned()), &infer::BATCH_BUCKETS),
             (Matcher::Full(infer::BATCHES_WAITED.to_owned()), &infer::BATCHES_BUCKETS),
+            (Matcher::Full(plugin::CALL_CPU.to_owned()), &plugin::CALL_BUCKETS),
+            (Matcher::Full(plugin::CALL_WALL.to_owned()), &plugin::CALL_BUCKETS),
             (Matcher::Suffix("_seconds".to_owned()), &meter::SECONDS_BUCKETS),
         ];
         let mut builder = PrometheusBuilder::new();
@@ -40,6 +43,7 @@ impl Metrics {
         }
         let handle = builder.install_recorder()?;
         infer::describe();
+        plugin::describe();
         meter::describe();
         Ok(Self(handle))
     }

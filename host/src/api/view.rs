@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
@@ -87,7 +87,11 @@ impl PartialSchema for NewRoom {
     }
 }
 
-impl ToSchema for NewRoom {}
+impl ToSchema for NewRoom {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
 
 /// Changes of a room's settings: a JSON merge patch.
 #[derive(Debug, Deserialize)]
@@ -100,7 +104,11 @@ impl PartialSchema for RoomChanges {
     }
 }
 
-impl ToSchema for RoomChanges {}
+impl ToSchema for RoomChanges {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
 
 /// Bytes.
 #[derive(ToSchema)]

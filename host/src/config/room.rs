@@ -9,7 +9,7 @@ use super::faults::Fault;
 
 /// A label, or a pattern of labels.
 #[derive(ToSchema)]
-#[schema(value_type = String, pattern = r"^[^\s,]{1,64}$")]
+#[schema(value_type = String, pattern = "^[!-+.-~-]{1,64}$")]
 #[expect(dead_code, reason = "for the document alone")]
 struct Label(String);
 
