@@ -79,7 +79,7 @@ fn test() -> Result<()> {
     let gpu = ["clippy", "--release", "-p", "scrim-host", "--features", "gpu", "--", "-D", "warnings"];
     let mut stages = Stages::new(7);
     stages.run("format", || cargo(&["fmt", "--all", "--check"]))?;
-    stages.run("set-up", || setup::fetch().and_then(|_| setup::dictionary()).and_then(|()| setup::browser()))?;
+    stages.run("set-up", || setup::fetch().and_then(|_| setup::for_tests()))?;
     stages.run("plugins", || setup::plugins().map(drop))?;
     stages.run("lints", || cargo(&clippy))?;
     stages.run("lints with the gpu feature", || cargo(&gpu))?;
@@ -96,7 +96,8 @@ fn short_benches() -> Result<()> {
     for name in ["cascade", "coverage", "pipeline", "rooms", "swap"] {
         scrim_tests("scrim-bench", &[name, "--short"])?;
     }
-    scrim_tests("scrim-soak", &["simulation", "--short"])
+    scrim_tests("scrim-soak", &["simulation", "--short"])?;
+    scrim_tests("scrim-soak", &["fuzz", "all", "--short"])
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use scrim_toolchain::assets;
 use scrim_toolchain::guest::Toolchain;
+use scrim_toolchain::python;
 
 use crate::run::{root, target};
 
@@ -23,8 +24,15 @@ pub fn fetch() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// What the tests need beyond that.
+pub fn for_tests() -> Result<()> {
+    dictionary()?;
+    browser()?;
+    schemathesis()
+}
+
 /// The word list that the profanity rules are held against.
-pub fn dictionary() -> Result<()> {
+fn dictionary() -> Result<()> {
     let words = Path::new("/usr/share/dict/words");
     if !words.exists() {
         say("installing Debian's wamerican, for its word list");
@@ -36,7 +44,7 @@ pub fn dictionary() -> Result<()> {
 }
 
 /// What the test of the page needs: Chromium, Node.js, and the packages that `tests/browser` pins.
-pub fn browser() -> Result<()> {
+fn browser() -> Result<()> {
     for (program, package) in [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")] {
         if on_path(program) {
             continue;
@@ -76,6 +84,12 @@ fn node_is_new_enough() -> Result<()> {
 
 fn on_path(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+/// What holds the service against its document.
+fn schemathesis() -> Result<()> {
+    python::environment(&target().join("spec"), &root().join("tests/spec/requirements.txt"), &say)?;
+    Ok(())
 }
 
 /// Builds every plugin, each variant of it; answers with the components' files.

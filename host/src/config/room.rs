@@ -7,17 +7,29 @@ use utoipa::ToSchema;
 
 use super::faults::Fault;
 
+/// A label, or a pattern of labels.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[!-+.-~-]{1,64}$")]
+#[expect(dead_code, reason = "for the document alone")]
+struct Label(String);
+
+/// A detector's name.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z][a-z0-9_-]{0,31}$")]
+#[expect(dead_code, reason = "for the document alone")]
+struct Detector(String);
+
 /// What one room sets for itself; what is absent (or null) is as in `scrim.toml`. Checked by [`super::Config::for_room`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoomSettings {
     /// Labels to cover, of all of the room's detectors, such as `FACE_*`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable, min_items = 1, max_items = 64, example = json!(["FACE_*"]))]
+    #[schema(nullable, min_items = 1, max_items = 64, value_type = Option<Vec<Label>>, example = json!(["FACE_*"]))]
     pub cover: Option<Vec<String>>,
     /// Which of the host's detectors look at this room's frames; none if the list is empty, and then everything passes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable, max_items = 16, example = json!(["nudity"]))]
+    #[schema(nullable, max_items = 16, value_type = Option<Vec<Detector>>, example = json!(["nudity"]))]
     pub detectors: Option<Vec<String>>,
     /// `closed` covers a frame that could not be judged, `open` lets it pass.
     #[serde(skip_serializing_if = "Option::is_none")]

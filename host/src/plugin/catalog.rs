@@ -399,12 +399,12 @@ impl Catalog {
                 }
             } else {
                 tracing::warn!(%digest, "compiled plugin was changed by somebody else, compiling it again");
-                metrics::counter!("scrim_plugin_cache_rejected_total").increment(1);
+                metrics::counter!(super::meter::CACHE_REJECTED).increment(1);
             }
         }
         let since = Instant::now();
         let component = compile(&self.engines, checked)?;
-        metrics::histogram!("scrim_plugin_compile_seconds").record(since.elapsed().as_secs_f64());
+        metrics::histogram!(super::meter::COMPILE).record(since.elapsed().as_secs_f64());
         let code = component.serialize().map_err(|error| CatalogError::Compile(format!("{error:#}")))?;
         let mut entry = self.mac(digest, &class.fingerprint, &code).to_vec();
         entry.extend_from_slice(&code);

@@ -291,7 +291,7 @@ impl Cell {
         let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| message.map(|message| self.take(message, shared))));
         if taken.is_err() {
             tracing::error!(slot = %self.slot, "a plugin's message failed within the host");
-            metrics::counter!("scrim_plugin_host_panics_total", "slot" => self.slot.as_str()).increment(1);
+            metrics::counter!(super::meter::HOST_PANICS, "slot" => self.slot.as_str()).increment(1);
         }
         let mut mailbox = lock(&self.mailbox);
         mailbox.scheduled = !mailbox.messages.is_empty();
@@ -447,7 +447,7 @@ impl SlotHandle {
         if mailbox.calls >= self.cell.config.mailbox_max {
             drop(mailbox);
             self.cell.refused.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("scrim_plugin_refused_calls_total", "slot" => self.cell.slot.as_str()).increment(1);
+            metrics::counter!(super::meter::REFUSED_CALLS, "slot" => self.cell.slot.as_str()).increment(1);
             if let Some(recorder) = &*lock(&self.cell.recorder) {
                 let fault = Fault::Host("too many calls were waiting".into());
                 recorder.record(&Entry::NotMade { slot: self.cell.slot, call: call.id, at: call.at, fault });
@@ -558,7 +558,7 @@ impl SlotHandle {
 
     /// Notes in the recording that a call's answer came after the room's deadline and was not used.
     pub fn late(&self, call: CallId) {
-        metrics::counter!("scrim_plugin_late_answers_total", "slot" => self.cell.slot.as_str()).increment(1);
+        metrics::counter!(super::meter::LATE, "slot" => self.cell.slot.as_str()).increment(1);
         if let Some(recorder) = &*lock(&self.cell.recorder) {
             recorder.record(&Entry::Late { slot: self.cell.slot, call });
         }
