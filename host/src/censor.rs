@@ -239,7 +239,7 @@ pub fn run_live(
         // The channel holds more than can be out; an answer that finds it full is as good as late.
         judges.dispatch(request, now, move |answer| _ = answers.try_send(Told::Answer(answer)));
     };
-    let source = runtime.block_on(live::run(source, live::Inputs { frames, told }, dispatch, publish));
+    let source = runtime.block_on(live::run(source, live::Inputs { frames, told }, None, dispatch, publish));
     judges.policies().leave(FILE);
     let read = pacing
         .join()

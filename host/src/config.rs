@@ -261,7 +261,7 @@ const fn nz(n: u32) -> NonZeroU32 {
 pub struct Provider {
     /// `auto` takes the first that works of TensorRT, CUDA, CPU; a named one that does not work is an error.
     pub choice: ProviderName,
-    /// Threads of one inference on the CPU. Absent: as many as the machine has cores.
+    /// Threads of one inference on the CPU. Absent: one, and as many as the machine has cores for an inference that runs alone.
     #[schemars(range(max = 256))]
     pub threads: Option<NonZeroU32>,
 }

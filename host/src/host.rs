@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, DelayTooShort, Policy};
 use crate::infer::InferError;
+use crate::infer::alone::Together;
 use crate::infer::batcher::{Batcher, BatcherConfig};
 use crate::infer::model::Weights;
 use crate::infer::onnx::{OnnxDetector, SessionOptions};
@@ -262,7 +263,10 @@ fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
         let file = weights(&spec.weights)?;
         // A worker a core, a thread each: a look does not wait for another one's threads.
         let threads = config.provider.threads.map_or(1, |threads| threads.get() as usize);
-        let options = SessionOptions { provider: config.provider.choice.0, threads, gpu: GpuOptions { device: 0, cache: cache.clone() } };
+        // One that is alone may have all cores, unless the configuration says how many.
+        let together = config.provider.threads.is_none().then(|| Together::new(cores)).filter(|together| together.threads > threads);
+        let gpu = GpuOptions { device: 0, cache: cache.clone() };
+        let options = SessionOptions { provider: config.provider.choice.0, threads, together, gpu };
         let (first, report) = OnnxDetector::open(runtime, spec.clone(), &file, &options).map_err(failed)?;
         let workers = (cores / threads).max(1);
         let batching = if first.provider().is_gpu() { BatcherConfig::gpu() } else { BatcherConfig::cpu(workers) };

@@ -10,6 +10,10 @@ use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::media::frame::{FrameSeq, Micros};
+use crate::plugin::catalog::PluginName;
+use crate::plugin::types::{Generation, Slot};
+
 /// What is logged if nobody says otherwise: a command's own output tells how it goes, the log only what is wrong.
 pub const FILTER_DEFAULT: &str = "warn";
 
@@ -42,13 +46,13 @@ pub fn room_span(room: &str) -> Span {
 }
 
 /// All that is done for one frame: its number and capture time, us.
-pub fn frame_span(seq: u64, at_us: u64) -> Span {
-    tracing::debug_span!("frame", seq, at_us)
+pub fn frame_span(seq: FrameSeq, at: Micros) -> Span {
+    tracing::debug_span!("frame", seq = seq.0, at_us = at.0)
 }
 
 /// One call of a plugin: slot, `name@version`, generation and the contract's function.
-pub fn plugin_call_span(slot: &str, plugin: &str, generation: u64, call: &'static str) -> Span {
-    tracing::debug_span!("plugin_call", slot, plugin, generation, call)
+pub fn plugin_call_span(slot: Slot, plugin: &PluginName, generation: Generation, call: &'static str) -> Span {
+    tracing::debug_span!("plugin_call", %slot, %plugin, generation = generation.0, call)
 }
 
 /// Writes log lines to standard error with the progress bars taken off the screen meanwhile.

@@ -51,14 +51,16 @@ pub fn place(words: &[Span<'_>], first: u32, count: u32) -> Option<Range<usize>>
     Some(words.get(first)?.start..words.get(last)?.end)
 }
 
-/// A word as it may be shown: its first letter, stars for the other letters and digits, the rest as it stands (`f***!`).
-pub fn mask(word: &str) -> String {
+/// Words as they may be shown: the first letter, stars for the other letters and digits, the rest as it stands (`f***!`, `f * * *`). What
+/// would stand as before (a single letter, signs, a picture) is stars throughout.
+pub fn mask(words: &str) -> String {
     let mut shown = false;
     let star = |c: char| match c.is_alphanumeric() {
         true if std::mem::replace(&mut shown, true) => '*',
         _ => c,
     };
-    word.chars().map(star).collect()
+    let masked: String = words.chars().map(star).collect();
+    if masked != words { masked } else { words.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect() }
 }
 
 #[cfg(test)]
@@ -78,7 +80,8 @@ mod tests {
         let words = split("so f u c k that");
         assert_eq!(place(&words, 1, 4), Some(3..10));
         assert_eq!((place(&words, 1, 0), place(&words, 5, 2), place(&words, u32::MAX, u32::MAX)), (None, None, None));
-        assert_eq!((mask("Fuck!").as_str(), mask("«été»").as_str(), mask("--").as_str()), ("F***!", "«é**»", "--"));
+        assert_eq!((mask("Fuck!").as_str(), mask("«été»").as_str(), mask("--").as_str()), ("F***!", "«é**»", "**"));
+        assert_eq!((mask("f u c k").as_str(), mask("x").as_str(), mask("🖕 🖕").as_str()), ("f * * *", "*", "* *"));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod built;
 pub mod clip;
 pub mod coverage;
+pub mod fuzz;
 pub mod guest;
 pub mod memory;
 pub mod parity;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use scrim_host::api::auth::{Role, new_key};
 use serde_json::Value;
 
 use crate::built;
@@ -50,6 +51,16 @@ pub fn add_plugins(data_dir: &Path) -> Result<()> {
         ensure!(added.status.success(), "{name}@{version}: {}", String::from_utf8_lossy(&added.stderr));
     }
     Ok(())
+}
+
+/// A data folder with the shipped plugins, and its configuration's file.
+fn prepare(data_dir: &Path, more: &str) -> Result<PathBuf> {
+    if !data_dir.join("plugins").is_dir() {
+        add_plugins(data_dir)?;
+    }
+    let config = data_dir.join("scrim.toml");
+    std::fs::write(&config, configuration(data_dir, more))?;
+    Ok(config)
 }
 
 /// A host that serves, until it is dropped.
@@ -97,12 +108,29 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub fn start(data_dir: &Path, more: &str) -> Result<Self> {
-        if !data_dir.join("plugins").is_dir() {
-            add_plugins(data_dir)?;
-        }
-        let config = data_dir.join("scrim.toml");
-        std::fs::write(&config, configuration(data_dir, more))?;
+        let config = prepare(data_dir, more)?;
         Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &[])
+    }
+
+    /// As [`Served::start`], with the demo's room fed from a clip.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_demo(data_dir: &Path, clip: &Path) -> Result<Self> {
+        let config = prepare(data_dir, "")?;
+        Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str(), "--demo".as_ref(), clip.as_os_str()], &[])
+    }
+
+    /// As [`Served::start`], for whoever has the key alone.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with_key(data_dir: &Path, name: &str, role: Role) -> Result<Self> {
+        let config = prepare(data_dir, "")?;
+        let (key, line) = new_key(name, role)?;
+        let mut served = Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &[("SCRIM_KEYS", &line)])?;
+        served.key = Some(key);
+        Ok(served)
     }
 
     /// Starts a host with these flags and variables, on a port of its own; its log goes to `serve.log` in the data folder.

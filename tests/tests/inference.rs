@@ -147,7 +147,7 @@ fn auto_falls_through_to_what_this_machine_has_and_says_why() {
     assert_eq!(report.tried.len(), Provider::ALL.iter().position(|provider| *provider == report.chosen).unwrap(), "{report:?}");
     let spec = Registry::load(None).unwrap().get(DEFAULT_MODEL).unwrap();
     let file = weights(&spec);
-    let options = SessionOptions { provider: ProviderChoice::Auto, threads: 1, gpu: gpu() };
+    let options = SessionOptions { provider: ProviderChoice::Auto, threads: 1, together: None, gpu: gpu() };
     let (mut detector, opened) = OnnxDetector::open(runtime().unwrap(), spec, &file, &options).unwrap();
     assert_eq!(opened.chosen, detector.provider());
     assert!(!detector.detect(&[&astronaut()]).unwrap()[0].is_empty());

@@ -25,7 +25,7 @@ pub fn cargo(args: &[&str]) -> Result<()> {
 
 /// Runs a command to its end, in the root, with fetched programs within reach.
 pub fn execute(command: &mut Command) -> Result<()> {
-    command.current_dir(root()).env("PATH", path()?);
+    command.current_dir(root()).env("PATH", scrim_toolchain::clip::program_path()?);
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_owned();
     let words: Vec<_> = std::iter::once(program.as_os_str()).chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     let mut shown = words.join(" ");
@@ -37,13 +37,6 @@ pub fn execute(command: &mut Command) -> Result<()> {
         bail!("`{shown}` ended with {status}");
     }
     Ok(())
-}
-
-/// The program path, then the folder of fetched files: an installed ffmpeg wins over the fetched one.
-fn path() -> Result<std::ffi::OsString> {
-    let own = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&own).chain([scrim_toolchain::assets::folder()?]);
-    Ok(std::env::join_paths(folders)?)
 }
 
 /// Numbered stages, each timed; the first that fails ends the run.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{self, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
@@ -16,12 +16,12 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::extract::{Bytes, Json, Path, Query};
-use super::problem::{Problem, Problems};
+use super::extract::{Json, Path, Picture, Query};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Unreadable};
 use super::rooms::room_of;
 use super::view::{
-    Area, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
-    NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
+    AFTER_MAX, Area, Binary, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView,
+    MessageVerdict, NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView, ThresholdView,
 };
 use super::{App, Groups, LAST_EVENT_ID, VERDICT};
 use crate::censor::areas;
@@ -50,15 +50,21 @@ pub fn routes(groups: &mut Groups) {
 
 /// Judges one JPEG or PNG.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/frames", tag = "content", params(("room" = String, Path), PictureQuery),
-    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"))),
-    responses((status = 200, content((PictureVerdict = "application/json"), (Vec<u8> = "image/jpeg"))), Problems)
+    post, path = "/v1/rooms/{room}/frames", operation_id = "judge_picture", tag = "content", params(("room" = String, Path), PictureQuery),
+    request_body(content((inline(Binary) = "image/jpeg"), (inline(Binary) = "image/png"))),
+    responses(
+        (
+            status = 200, content((PictureVerdict = "application/json"), (inline(Binary) = "image/jpeg")),
+            headers(("x-scrim-verdict" = String, description = "With `cover=true` the verdict, as JSON of ASCII."))
+        ),
+        BadBody, Missing, Conflicts, Problems
+    )
 )]
 async fn frame(
     State(app): App,
     Path(room): Path<String>,
     Query(query): Query<PictureQuery>,
-    Bytes(body): Bytes,
+    Picture(body): Picture,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
     let room = room_of(&app, &room)?;
@@ -129,25 +135,11 @@ async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Judges a message by the room's text policy.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/messages", tag = "content", params(("room" = String, Path)), request_body = NewMessage,
-    responses((status = 200, body = MessageVerdict), Problems)
+    post, path = "/v1/rooms/{room}/messages", operation_id = "judge_message", tag = "content", params(("room" = String, Path)),
+    request_body = NewMessage, responses((status = 200, body = MessageVerdict), BadBody, Missing, Problems)
 )]
 async fn message(State(app): App, Path(room): Path<String>, Json(new): Json<NewMessage>) -> Result<Json<MessageVerdict>, Problem> {
     let room = room_of(&app, &room)?;
-    let too_long =
-        |what: &str, max: usize| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{what}: at most {max} characters are taken"));
-    if new.text.chars().count() > 10_000 {
-        return Err(too_long("text", 10_000));
-    }
-    if new.author.is_empty() || new.author.chars().count() > 256 {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "author: give 1 to 256 characters"));
-    }
-    if new.reply_to.as_ref().is_some_and(|id| id.chars().count() > 256) {
-        return Err(too_long("reply_to", 256));
-    }
-    if new.mentions.len() > 64 {
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "mentions: at most 64 are taken"));
-    }
     let message = chat::Message { text: new.text, author: new.author, reply_to: new.reply_to, mentions: new.mentions };
     let passed = chat::judge(&room, &message).await;
     let finding = |(finding, place): &(crate::plugin::types::Finding, std::ops::Range<usize>)| FindingView {
@@ -170,8 +162,8 @@ async fn message(State(app): App, Path(room): Path<String>, Json(new): Json<NewM
 
 /// Reports a detection as right or wrong. Journalled before it is answered; the same event counts once.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/feedback", tag = "content", params(("room" = String, Path)), request_body = NewFeedback,
-    responses((status = 200, body = FeedbackView), Problems)
+    post, path = "/v1/rooms/{room}/feedback", operation_id = "report_detection", tag = "content", params(("room" = String, Path)),
+    request_body = NewFeedback, responses((status = 200, body = FeedbackView), BadBody, Missing, Conflicts, Problems)
 )]
 async fn report(
     State(app): App,
@@ -188,9 +180,9 @@ async fn report(
 /// The room's events: a page of them, or, with `Accept: text/event-stream`, all that come from now on (and, with `Last-Event-ID` or
 /// `after`, those missed).
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/events", tag = "content",
-    params(("room" = String, Path), EventQuery, ("Last-Event-ID" = Option<String>, Header)),
-    responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream"))), Problems)
+    get, path = "/v1/rooms/{room}/events", operation_id = "list_events", tag = "content",
+    params(("room" = String, Path), EventQuery, ("Last-Event-ID" = Option<i64>, Header)),
+    responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream"))), Unreadable, Missing, Problems)
 )]
 async fn events(
     State(app): App,
@@ -199,18 +191,26 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let room = room_of(&app, &room)?;
-    if query.after < 0 || query.limit == 0 || query.limit > 1000 {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "give `after` from 0 and `limit` from 1 to 1000"));
+    if !(0..=AFTER_MAX).contains(&query.after) || query.limit == 0 || query.limit > 1000 {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("give `after` from 0 to {AFTER_MAX} and `limit` from 1 to 1000")));
     }
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    if text(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
-        let last = text(LAST_EVENT_ID).and_then(|id| id.parse().ok());
+    let last = last_event(&headers)?;
+    if headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream")) {
         let after = last.or((query.after > 0).then_some(query.after));
         return Ok(Sse::new(live_events(app, room, after).await?).keep_alive(sse::KeepAlive::default()).into_response());
     }
     let page = room.events.page(query.after, query.limit as usize, &app.shared.store).await?;
     let next = page.last().map_or(query.after, |event| event.seq);
     Ok(Json(EventPage { events: page.iter().map(|event| EventView::from(&**event)).collect(), next }).into_response())
+}
+
+/// The last event that a caller of before has heard.
+fn last_event(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok()).filter(|number| (0..=AFTER_MAX).contains(number));
+    number
+        .map(Some)
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Last-Event-ID is no event's number: give the `id` of the last one heard"))
 }
 
 struct Tail {
@@ -270,8 +270,8 @@ async fn drained(drains: &mut tokio::sync::watch::Receiver<bool>) {
 
 /// Starts recording what the room's policies are asked and decide. Off by default: a recording holds thumbnails and texts.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/recordings", tag = "recordings", params(("room" = String, Path)),
-    responses((status = 201, body = RecordingView), Problems)
+    post, path = "/v1/rooms/{room}/recordings", operation_id = "start_recording", tag = "recordings", params(("room" = String, Path)),
+    responses((status = 201, body = RecordingView), Missing, Conflicts, Problems)
 )]
 async fn start_recording(
     State(app): App,
@@ -284,8 +284,8 @@ async fn start_recording(
 
 /// Stops the recording.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/recordings/stop", tag = "recordings", params(("room" = String, Path)),
-    responses((status = 200, body = RecordingView), Problems)
+    post, path = "/v1/rooms/{room}/recordings/stop", operation_id = "stop_recording", tag = "recordings", params(("room" = String, Path)),
+    responses((status = 200, body = RecordingView), Missing, Conflicts, Problems)
 )]
 async fn stop_recording(
     State(app): App,
@@ -298,8 +298,9 @@ async fn stop_recording(
 
 /// A whole recording, for `scrim plugin test --replay`.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/recordings/{id}", tag = "recordings", params(("room" = String, Path), ("id" = Uuid, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), Problems)
+    get, path = "/v1/rooms/{room}/recordings/{id}", operation_id = "get_recording", tag = "recordings",
+    params(("room" = String, Path), ("id" = Uuid, Path)),
+    responses((status = 200, body = inline(Binary), content_type = "application/octet-stream"), Missing, Conflicts, Problems)
 )]
 async fn recorded(
     State(app): App,

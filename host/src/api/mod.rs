@@ -7,12 +7,14 @@
 
 pub mod auth;
 mod content;
+mod document;
 mod extract;
 mod page;
 mod plugins;
 mod policy;
 mod problem;
 mod rooms;
+mod schema;
 mod status;
 mod stream;
 mod view;
@@ -29,7 +31,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
@@ -49,15 +50,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Of a covered picture, what was found in it.
 const VERDICT: HeaderName = HeaderName::from_static("x-scrim-verdict");
-
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Scrim", description = "Rooms whose pictures and words are judged before anybody sees them."),
-    tags(
-        (name = "rooms"), (name = "policy"), (name = "content"), (name = "recordings"), (name = "plugins"), (name = "stream"), (name = "status")
-    )
-)]
-struct Document;
 
 /// Routes by the role that they take.
 struct Groups {
@@ -101,17 +93,16 @@ pub fn router(service: Arc<Service>, gate: Gate, metrics: status::Metrics) -> Ro
         v1 = v1.merge(routes.route_layer(from_fn_with_state(role, auth::require)));
     }
     let v1 = v1.route_layer(from_fn_with_state(gate.clone(), auth::identify));
-    let open = OpenApiRouter::with_openapi(Document::openapi()).merge(status::routes(metrics)).merge(page::routes());
+    let open = OpenApiRouter::with_openapi(document::Document::openapi()).merge(status::routes(metrics)).merge(page::routes());
     let (router, mut document) = open.merge(v1).split_for_parts();
-    let secured = !gate.keys.is_empty();
-    secure(&mut document, secured);
+    document::finish(&mut document, !gate.keys.is_empty());
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /docs lists what there is") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method; /docs lists what there is")
         })
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(DefaultBodyLimit::disable())
         .layer(cors(&gate))
         .layer(from_fn_with_state(gate, auth::same_origin))
         .layer(CatchPanicLayer::custom(panicked))
@@ -127,22 +118,6 @@ fn cors(gate: &Gate) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, LAST_EVENT_ID, REQUEST_ID])
         .expose_headers([header::ETAG, header::RETRY_AFTER, REQUEST_ID, VERDICT])
-}
-
-/// Says in the document how a key is sent, where keys are needed.
-fn secure(document: &mut utoipa::openapi::OpenApi, secured: bool) {
-    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    let components = document.components.get_or_insert_default();
-    components.add_security_scheme("key", bearer);
-    if !secured {
-        return;
-    }
-    let needs = || vec![utoipa::openapi::security::SecurityRequirement::new("key", Vec::<String>::new())];
-    for (_, path) in document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1")) {
-        for operation in [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch].into_iter().flatten() {
-            operation.security = Some(needs());
-        }
-    }
 }
 
 fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {

@@ -15,15 +15,23 @@ use crate::serve::Service;
 
 const HTML: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/page.js");
+const PICTURES: &str = include_str!("page/pictures.js");
+const PARTS: &str = include_str!("page/parts.js");
 const STYLE: &str = include_str!("page/page.css");
+const ICON: &str = include_str!("page/icon.svg");
+/// What scripts are served as.
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// Nothing from elsewhere, nothing inline, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 pub fn routes() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", HTML) }))
-        .route("/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/page.js", get(|| async { file(JAVASCRIPT, SCRIPT) }))
+        .route("/pictures.js", get(|| async { file(JAVASCRIPT, PICTURES) }))
+        .route("/parts.js", get(|| async { file(JAVASCRIPT, PARTS) }))
         .route("/page.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
+        .route("/icon.svg", get(|| async { file("image/svg+xml", ICON) }))
         .route("/page.json", get(about))
 }
 

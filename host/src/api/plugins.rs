@@ -6,9 +6,9 @@ use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Bytes, Json, Path};
-use super::problem::{Problem, Problems};
-use super::view::PluginView;
+use super::extract::{BodyMax, Json, Path, Wasm};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems};
+use super::view::{Binary, PluginView};
 use super::{App, Groups};
 use crate::plugin::catalog::{Loaded, PluginName};
 use crate::plugin::types::Slot;
@@ -21,7 +21,7 @@ pub const UPLOAD_MAX: usize = 48 << 20;
 pub fn routes(groups: &mut Groups) {
     groups.viewer(OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)));
     groups.admin(OpenApiRouter::new().routes(routes!(delete)));
-    groups.admin(OpenApiRouter::new().routes(routes!(upload)).layer(axum::extract::DefaultBodyLimit::max(UPLOAD_MAX)));
+    groups.admin(OpenApiRouter::new().routes(routes!(upload)).layer(axum::Extension(BodyMax(UPLOAD_MAX))));
 }
 
 fn view(loaded: &Loaded) -> PluginView {
@@ -41,7 +41,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
 }
 
 /// Every plugin of the catalog.
-#[utoipa::path(get, path = "/v1/plugins", tag = "plugins", responses((status = 200, body = Vec<PluginView>), Problems))]
+#[utoipa::path(
+    get, path = "/v1/plugins", operation_id = "list_plugins", tag = "plugins", responses((status = 200, body = Vec<PluginView>), Problems)
+)]
 async fn list(State(app): App) -> Result<Json<Vec<PluginView>>, Problem> {
     let catalog = app.shared.host.catalog.clone();
     blocking(move || {
@@ -60,8 +62,8 @@ async fn list(State(app): App) -> Result<Json<Vec<PluginView>>, Problem> {
 
 /// One plugin.
 #[utoipa::path(
-    get, path = "/v1/plugins/{plugin}", tag = "plugins", params(("plugin" = String, Path, description = "`name@version`")),
-    responses((status = 200, body = PluginView), Problems)
+    get, path = "/v1/plugins/{plugin}", operation_id = "get_plugin", tag = "plugins", params(("plugin" = String, Path)),
+    responses((status = 200, body = PluginView), Missing, Problems)
 )]
 async fn get(State(app): App, Path(plugin): Path<String>) -> Result<Json<PluginView>, Problem> {
     let catalog = app.shared.host.catalog.clone();
@@ -76,10 +78,11 @@ fn named(plugin: &str) -> Result<PluginName, Problem> {
 
 /// Adds a plugin: a component, or a core module with the contract's types in it. It is checked, compiled and asked who it is.
 #[utoipa::path(
-    post, path = "/v1/plugins", tag = "plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = PluginView), Problems)
+    post, path = "/v1/plugins", operation_id = "add_plugin", tag = "plugins",
+    request_body(content = inline(Binary), content_type = "application/wasm"),
+    responses((status = 201, body = PluginView), BadBody, Conflicts, Problems)
 )]
-async fn upload(State(app): App, Bytes(body): Bytes) -> Result<impl IntoResponse, Problem> {
+async fn upload(State(app): App, Wasm(body): Wasm) -> Result<impl IntoResponse, Problem> {
     let catalog = app.shared.host.catalog.clone();
     let loaded = blocking(move || Ok(catalog.add(&body, None)?)).await?;
     let row = PluginRow {
@@ -98,8 +101,8 @@ async fn upload(State(app): App, Bytes(body): Bytes) -> Result<impl IntoResponse
 
 /// Takes a plugin out of the catalog. Refused while a room, the global policy or the configuration names it, or an instance runs.
 #[utoipa::path(
-    delete, path = "/v1/plugins/{plugin}", tag = "plugins", params(("plugin" = String, Path, description = "`name@version`")),
-    responses((status = 204), Problems)
+    delete, path = "/v1/plugins/{plugin}", operation_id = "delete_plugin", tag = "plugins", params(("plugin" = String, Path)),
+    responses((status = 204, description = "Deleted."), Missing, Conflicts, Problems)
 )]
 async fn delete(State(app): App, Path(plugin): Path<String>) -> Result<StatusCode, Problem> {
     let name = named(&plugin)?;

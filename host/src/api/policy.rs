@@ -7,7 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{IfMatch, Json, Path, etag};
-use super::problem::{Problem, Problems};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Stale};
 use super::view::{NewPolicy, PolicyView, SlotName};
 use super::{App, Groups};
 use crate::plugin::types::Slot;
@@ -29,15 +29,18 @@ pub fn routes(groups: &mut Groups) {
 }
 
 /// The choice of rooms that make none, slot by slot.
-#[utoipa::path(get, path = "/v1/policy", tag = "policy", responses((status = 200, body = Vec<PolicyView>), Problems))]
+#[utoipa::path(
+    get, path = "/v1/policy", operation_id = "list_global_policies", tag = "policy",
+    responses((status = 200, body = Vec<PolicyView>), Problems)
+)]
 async fn globals(State(app): App) -> Json<Vec<PolicyView>> {
     Json(Slot::ALL.into_iter().map(|slot| PolicyView::of(slot, app.shared.global(slot), None)).collect())
 }
 
 /// Sets the choice of rooms that make none; warm ones follow at once.
 #[utoipa::path(
-    put, path = "/v1/policy/{slot}", tag = "policy", request_body = NewPolicy,
-    params(("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PolicyView), Problems)
+    put, path = "/v1/policy/{slot}", operation_id = "set_global_policy", tag = "policy", request_body = NewPolicy,
+    params(("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, BadBody, Missing, Conflicts, Problems)
 )]
 async fn put_global(
     State(app): App,
@@ -51,18 +54,18 @@ async fn put_global(
 
 /// Goes back to what `scrim.toml` says.
 #[utoipa::path(
-    delete, path = "/v1/policy/{slot}", tag = "policy", params(("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PolicyView), Problems)
+    delete, path = "/v1/policy/{slot}", operation_id = "clear_global_policy", tag = "policy", params(("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, Missing, Problems)
 )]
-async fn clear_global(State(app): App, Path(slot): Path<SlotName>, IfMatch(revision): IfMatch) -> Result<Json<PolicyView>, Problem> {
+async fn clear_global(State(app): App, Path(slot): Path<SlotName>, IfMatch(revision): IfMatch) -> Result<impl IntoResponse, Problem> {
     let chosen = app.clear_global(slot.into(), revision).await?;
-    Ok(Json(PolicyView::of(slot.into(), chosen, None)))
+    Ok((etag(chosen.revision), Json(PolicyView::of(slot.into(), chosen, None))))
 }
 
 /// A room's policies: its own choices over the global ones, each with its origin, and what is in force.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/policy", tag = "policy", params(("room" = String, Path)),
-    responses((status = 200, body = Vec<PolicyView>), Problems)
+    get, path = "/v1/rooms/{room}/policy", operation_id = "list_policies", tag = "policy", params(("room" = String, Path)),
+    responses((status = 200, body = Vec<PolicyView>), Missing, Problems)
 )]
 async fn list(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<PolicyView>>, Problem> {
     let room = app.room(&room)?;
@@ -71,8 +74,8 @@ async fn list(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<Poli
 
 /// One slot of a room.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/policy/{slot}", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
-    responses((status = 200, body = PolicyView), Problems)
+    get, path = "/v1/rooms/{room}/policy/{slot}", operation_id = "get_policy", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Missing, Problems)
 )]
 async fn get(State(app): App, Path((room, slot)): Path<(String, SlotName)>) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
@@ -82,9 +85,9 @@ async fn get(State(app): App, Path((room, slot)): Path<(String, SlotName)>) -> R
 
 /// Swaps the plugin of a slot between two frames. It is compiled, checked and tried first; whatever fails leaves the one in force.
 #[utoipa::path(
-    put, path = "/v1/rooms/{room}/policy/{slot}", tag = "policy", request_body = NewPolicy,
+    put, path = "/v1/rooms/{room}/policy/{slot}", operation_id = "set_policy", tag = "policy", request_body = NewPolicy,
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PolicyView), Problems)
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, BadBody, Missing, Conflicts, Problems)
 )]
 async fn put(
     State(app): App,
@@ -99,24 +102,25 @@ async fn put(
 
 /// Gives up the room's own choice: the global one, or the file's, comes into force.
 #[utoipa::path(
-    delete, path = "/v1/rooms/{room}/policy/{slot}", tag = "policy",
+    delete, path = "/v1/rooms/{room}/policy/{slot}", operation_id = "clear_policy", tag = "policy",
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PolicyView), Problems)
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, Missing, Conflicts, Problems)
 )]
 async fn clear(
     State(app): App,
     Path((room, slot)): Path<(String, SlotName)>,
     IfMatch(revision): IfMatch,
-) -> Result<Json<PolicyView>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
     let chosen = app.clear_policy(&room, slot.into(), revision).await?;
-    Ok(Json(PolicyView::of(slot.into(), chosen, Some(&room))))
+    let revision = room.own_revision(slot.into());
+    Ok((etag(revision), Json(PolicyView::of(slot.into(), chosen, Some(&room)))))
 }
 
 /// Lets a plugin see what the one in force sees; its decisions are compared and counted, never used.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/policy/{slot}/shadow", tag = "policy", request_body = NewPolicy,
-    params(("room" = String, Path), ("slot" = inline(SlotName), Path)), responses((status = 200, body = PolicyView), Problems)
+    post, path = "/v1/rooms/{room}/policy/{slot}/shadow", operation_id = "start_shadow", tag = "policy", request_body = NewPolicy,
+    params(("room" = String, Path), ("slot" = inline(SlotName), Path)), responses((status = 200, body = PolicyView), BadBody, Missing, Conflicts, Problems)
 )]
 async fn shadow(
     State(app): App,
@@ -130,9 +134,9 @@ async fn shadow(
 
 /// Puts the shadow's plugin in force.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/policy/{slot}/promote", tag = "policy",
+    post, path = "/v1/rooms/{room}/policy/{slot}/promote", operation_id = "promote_shadow", tag = "policy",
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PolicyView), Problems)
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, Missing, Conflicts, Problems)
 )]
 async fn promote(
     State(app): App,
@@ -146,8 +150,8 @@ async fn promote(
 
 /// Ends the shadow.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/policy/{slot}/discard", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
-    responses((status = 200, body = PolicyView), Problems)
+    post, path = "/v1/rooms/{room}/policy/{slot}/discard", operation_id = "discard_shadow", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
+    responses((status = 200, body = PolicyView), Missing, Conflicts, Problems)
 )]
 async fn discard(State(app): App, Path((room, slot)): Path<(String, SlotName)>) -> Result<Json<PolicyView>, Problem> {
     let room = app.room(&room)?;
@@ -157,9 +161,9 @@ async fn discard(State(app): App, Path((room, slot)): Path<(String, SlotName)>) 
 
 /// Brings the version before back.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/policy/{slot}/rollback", tag = "policy",
+    post, path = "/v1/rooms/{room}/policy/{slot}/rollback", operation_id = "roll_back_policy", tag = "policy",
     params(("room" = String, Path), ("slot" = inline(SlotName), Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PolicyView), Problems)
+    responses((status = 200, body = PolicyView, headers(("etag" = String))), Stale, Missing, Conflicts, Problems)
 )]
 async fn rollback(
     State(app): App,
@@ -174,8 +178,8 @@ async fn rollback(
 /// Takes the plugin's instance away, as a trap would: it counts as a fault, the host's default stands in, and the plugin starts again
 /// from its last snapshot.
 #[utoipa::path(
-    post, path = "/v1/rooms/{room}/policy/{slot}/kill", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
-    responses((status = 200, body = PolicyView), Problems)
+    post, path = "/v1/rooms/{room}/policy/{slot}/kill", operation_id = "kill_policy", tag = "policy", params(("room" = String, Path), ("slot" = inline(SlotName), Path)),
+    responses((status = 200, body = PolicyView), Missing, Problems)
 )]
 async fn kill(State(app): App, Path((room, slot)): Path<(String, SlotName)>) -> Result<Json<PolicyView>, Problem> {
     let room = app.room(&room)?;

@@ -47,24 +47,66 @@ pub struct Problem {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "the variants are for the document alone")]
 pub enum Problems {
-    /// The request cannot be read: its path, query, headers or body.
-    #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(Problem),
     /// No key, or one that nobody has.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
     /// The key's role may not do this, or the request came from a page of another origin.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
+    /// The host's own fault.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// Not now: too much at once, the host is stopping, or the store takes no writes. `Retry-After` says when to try again.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// Of what is named.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum Missing {
     /// There is no such thing.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
+}
+
+/// Of what has to go with what is there.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum Conflicts {
     /// It does not go with what is there: a name that is taken, a plugin in use, settings that cannot work on this host.
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(Problem),
+}
+
+/// Of a query or a header.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum Unreadable {
+    /// The query, or a header, is not as described.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(Problem),
+}
+
+/// Of `If-Match`.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum Stale {
+    /// `If-Match` is no revision.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(Problem),
     /// Somebody else has changed it: `If-Match` is not the current revision.
     #[response(status = 412, content_type = "application/problem+json")]
     PreconditionFailed(Problem),
+}
+
+/// Of a body.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum BadBody {
+    /// The request cannot be read: its query, headers or body.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(Problem),
     /// The body is larger than is taken.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
@@ -74,12 +116,6 @@ pub enum Problems {
     /// What the body says cannot be used.
     #[response(status = 422, content_type = "application/problem+json")]
     Unprocessable(Problem),
-    /// The host's own fault.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(Problem),
-    /// Not now: too much at once, the host is stopping, or the store takes no writes. `Retry-After` says when to try again.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
 }
 
 impl Problem {
@@ -107,6 +143,9 @@ impl IntoResponse for Problem {
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         response
     }
@@ -178,6 +217,8 @@ impl From<PolicyError> for Problem {
     fn from(error: PolicyError) -> Self {
         let detail = error.to_string();
         match error {
+            // What is no name of a plugin names none.
+            PolicyError::Catalog(CatalogError::Name(_)) => Self::new(StatusCode::NOT_FOUND, detail),
             PolicyError::Catalog(error) => error.into(),
             PolicyError::Config(faults) => {
                 let faults = faults.into_iter().map(|(path, message)| FaultView { path, message }).collect();

@@ -9,11 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{IfMatch, Json, Path, etag};
-use super::problem::{Problem, Problems};
-use super::view::{NewRoom, ReportView, RoomView, SessionView, ThresholdView};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Stale};
+use super::view::{NewRoom, ReportView, RoomChanges, RoomView, SessionView, ThresholdView};
 use super::{App, Groups};
-use crate::config::RoomSettings;
-use crate::serve::rooms::RoomError;
 
 /// Sessions listed at most.
 const SESSIONS_MAX: u32 = 200;
@@ -25,22 +23,29 @@ pub fn routes(groups: &mut Groups) {
 }
 
 /// Every room.
-#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", responses((status = 200, body = Vec<RoomView>), Problems))]
+#[utoipa::path(
+    get, path = "/v1/rooms", operation_id = "list_rooms", tag = "rooms", responses((status = 200, body = Vec<RoomView>), Problems)
+)]
 async fn list(State(app): App) -> Json<Vec<RoomView>> {
     Json(app.all().iter().map(|room| RoomView::of(room)).collect())
 }
 
 /// Makes a room.
-#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", request_body = NewRoom, responses((status = 201, body = RoomView), Problems))]
-async fn create(State(app): App, Json(new): Json<serde_json::Map<String, serde_json::Value>>) -> Result<impl IntoResponse, Problem> {
-    let new = NewRoom::parse(new).map_err(RoomError::Settings)?;
+#[utoipa::path(
+    post, path = "/v1/rooms", operation_id = "create_room", tag = "rooms", request_body = NewRoom,
+    responses((status = 201, body = RoomView, headers(("etag" = String))), BadBody, Conflicts, Problems)
+)]
+async fn create(State(app): App, Json(new): Json<NewRoom>) -> Result<impl IntoResponse, Problem> {
     let room = app.create_room(&new.name, new.settings).await?;
     let view = RoomView::of(&room);
     Ok((StatusCode::CREATED, etag(view.revision), Json(view)))
 }
 
 /// One room.
-#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = String, Path)), responses((status = 200, body = RoomView), Problems))]
+#[utoipa::path(
+    get, path = "/v1/rooms/{room}", operation_id = "get_room", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = RoomView, headers(("etag" = String))), Missing, Problems)
+)]
 async fn get(State(app): App, Path(room): Path<String>) -> Result<impl IntoResponse, Problem> {
     let view = RoomView::of(&*app.room(&room)?);
     Ok((etag(view.revision), Json(view)))
@@ -49,25 +54,27 @@ async fn get(State(app): App, Path(room): Path<String>) -> Result<impl IntoRespo
 /// Changes a room's settings (JSON merge patch): what is null goes back to the host's, what is absent stays. Binds the frames captured
 /// from then on.
 #[utoipa::path(
-    patch, path = "/v1/rooms/{room}", tag = "rooms", request_body = RoomSettings,
-    params(("room" = String, Path), ("If-Match" = Option<String>, Header)), responses((status = 200, body = RoomView), Problems)
+    patch, path = "/v1/rooms/{room}", operation_id = "change_room", tag = "rooms", request_body = RoomChanges,
+    params(("room" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = RoomView, headers(("etag" = String))), Stale, BadBody, Missing, Conflicts, Problems)
 )]
 async fn patch(
     State(app): App,
     Path(room): Path<String>,
     IfMatch(revision): IfMatch,
-    Json(changes): Json<serde_json::Map<String, serde_json::Value>>,
+    Json(changes): Json<RoomChanges>,
 ) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
-    app.change_room(&room, &changes, revision).await?;
+    app.change_room(&room, &changes.0, revision).await?;
     let view = RoomView::of(&room);
     Ok((etag(view.revision), Json(view)))
 }
 
 /// Deletes a room with all that was kept of it. Refused while it is live.
 #[utoipa::path(
-    delete, path = "/v1/rooms/{room}", tag = "rooms", params(("room" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), Problems)
+    delete, path = "/v1/rooms/{room}", operation_id = "delete_room", tag = "rooms",
+    params(("room" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204, description = "Deleted."), Stale, Missing, Conflicts, Problems)
 )]
 async fn delete(State(app): App, Path(room): Path<String>, IfMatch(revision): IfMatch) -> Result<StatusCode, Problem> {
     app.delete_room(&room, revision).await?;
@@ -76,8 +83,8 @@ async fn delete(State(app): App, Path(room): Path<String>, IfMatch(revision): If
 
 /// The room's live stretches, the newest first.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/sessions", tag = "rooms", params(("room" = String, Path)),
-    responses((status = 200, body = Vec<SessionView>), Problems)
+    get, path = "/v1/rooms/{room}/sessions", operation_id = "list_sessions", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = Vec<SessionView>), Missing, Problems)
 )]
 async fn sessions(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<SessionView>>, Problem> {
     let room = app.room(&room)?;
@@ -87,7 +94,8 @@ async fn sessions(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<
 
 /// What the room has learned from reports.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/report", tag = "rooms", params(("room" = String, Path)), responses((status = 200, body = ReportView), Problems)
+    get, path = "/v1/rooms/{room}/report", operation_id = "get_report", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = ReportView), Missing, Problems)
 )]
 async fn report(State(app): App, Path(room): Path<String>) -> Result<Json<ReportView>, Problem> {
     let room = app.room(&room)?;

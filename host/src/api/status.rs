@@ -13,9 +13,10 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::extract::Json;
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::view::{HealthView, PartView};
 use crate::infer::meter as infer;
+use crate::plugin::meter as plugin;
 use crate::plugin::types::Slot;
 use crate::serve::{Service, meter};
 
@@ -29,9 +30,11 @@ impl Metrics {
     /// # Errors
     /// When something counts already.
     pub fn install() -> Result<Self, BuildError> {
-        let buckets: [(Matcher, &[f64]); 3] = [
+        let buckets: [(Matcher, &[f64]); 5] = [
             (Matcher::Full(infer::BATCH_SIZE.to_owned()), &infer::BATCH_BUCKETS),
             (Matcher::Full(infer::BATCHES_WAITED.to_owned()), &infer::BATCHES_BUCKETS),
+            (Matcher::Full(plugin::CALL_CPU.to_owned()), &plugin::CALL_BUCKETS),
+            (Matcher::Full(plugin::CALL_WALL.to_owned()), &plugin::CALL_BUCKETS),
             (Matcher::Suffix("_seconds".to_owned()), &meter::SECONDS_BUCKETS),
         ];
         let mut builder = PrometheusBuilder::new();
@@ -40,6 +43,7 @@ impl Metrics {
         }
         let handle = builder.install_recorder()?;
         infer::describe();
+        plugin::describe();
         meter::describe();
         Ok(Self(handle))
     }
@@ -56,8 +60,8 @@ pub fn routes(metrics: Metrics) -> OpenApiRouter<Arc<Service>> {
 
 /// How each dependency is. 503 if one is not as it should be; rooms go on moderating meanwhile.
 #[utoipa::path(
-    get, path = "/health", tag = "status",
-    responses((status = 200, body = HealthView), (status = 503, body = HealthView, description = "Something is degraded."))
+    get, path = "/health", operation_id = "get_health", tag = "status",
+    responses(Problems, (status = 200, body = HealthView), (status = 503, body = HealthView, description = "Something is degraded."))
 )]
 async fn health(State(app): App) -> Response {
     let parts = parts(&app);
@@ -119,7 +123,10 @@ fn resident() -> String {
 }
 
 /// Whether requests are served: 200 after the warm-up, 503 before it and while draining.
-#[utoipa::path(get, path = "/ready", tag = "status", responses((status = 200, description = "Ready.", body = String, content_type = "text/plain"), (status = 503, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(
+    get, path = "/ready", operation_id = "get_ready", tag = "status",
+    responses((status = 200, description = "Ready.", body = String, content_type = "text/plain"), Problems)
+)]
 async fn ready(State(app): App) -> Response {
     if app.is_ready() {
         return "ready\n".into_response();
@@ -128,7 +135,10 @@ async fn ready(State(app): App) -> Response {
 }
 
 /// Metrics in Prometheus' text format; docs/metrics.md lists them.
-#[utoipa::path(get, path = "/metrics", tag = "status", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "get_metrics", tag = "status",
+    responses((status = 200, body = String, content_type = "text/plain"), Problems)
+)]
 async fn scrape(Extension(metrics): Extension<Metrics>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.0.render())
 }

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::auth::{Caller, Role};
 use super::extract::{Path, Query};
-use super::problem::{Problem, Problems};
+use super::problem::{Conflicts, Missing, Problem, Problems, Unreadable};
 use super::rooms::room_of;
 use super::view::{StreamQuery, WantName};
 use super::{App, Groups};
@@ -38,8 +38,12 @@ pub fn routes(groups: &mut Groups) {
 
 /// Publishes frames into the room, or with `watch=true` watches it, over a WebSocket.
 #[utoipa::path(
-    get, path = "/v1/rooms/{room}/stream", tag = "stream", params(("room" = String, Path), StreamQuery),
-    responses((status = 101, description = "The connection is a WebSocket; docs/stream.md has its messages."), (status = 426, body = Problem, content_type = "application/problem+json"), Problems)
+    get, path = "/v1/rooms/{room}/stream", operation_id = "open_stream", tag = "stream", params(("room" = String, Path), StreamQuery),
+    responses(
+        (status = 101, description = "The connection is a WebSocket; docs/stream.md has its messages."),
+        (status = 426, description = "This is no WebSocket.", body = Problem, content_type = "application/problem+json"),
+        Unreadable, Missing, Conflicts, Problems
+    )
 )]
 async fn stream(
     State(app): App,
@@ -71,8 +75,12 @@ async fn stream(
 
 /// The uncovered pictures of the demo's clip; of no other room.
 #[utoipa::path(
-    get, path = "/v1/demo/raw", tag = "stream",
-    responses((status = 101, description = "The connection is a WebSocket."), (status = 426, body = Problem, content_type = "application/problem+json"), Problems)
+    get, path = "/v1/demo/raw", operation_id = "watch_demo_raw", tag = "stream",
+    responses(
+        (status = 101, description = "The connection is a WebSocket."),
+        (status = 426, description = "This is no WebSocket.", body = Problem, content_type = "application/problem+json"),
+        Missing, Problems
+    )
 )]
 async fn raw(
     State(app): App,

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::config::{Fault, RoomSettings};
+use super::document::ROOM;
+use crate::config::RoomSettings;
 use crate::geometry::Rect;
 use crate::plugin::types::{LabelThreshold, Slot};
 use crate::room::note::Decision;
@@ -60,32 +63,58 @@ impl From<Rect> for Area {
     }
 }
 
-/// A room to be made. Read by [`NewRoom::parse`]: serde would pass over unknown keys here.
-#[derive(Debug, Serialize, ToSchema)]
+/// A room to be made.
+#[derive(Debug, Deserialize)]
 pub struct NewRoom {
-    /// Letters, digits, `-`, `_` and `.`, a letter or digit first.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "studio")]
     pub name: String,
     #[serde(flatten)]
     pub settings: RoomSettings,
 }
 
-impl NewRoom {
-    /// From what somebody sent, or every key of it that can't be read.
-    pub fn parse(mut given: serde_json::Map<String, Value>) -> Result<Self, Vec<Fault>> {
-        let name = given.remove("name");
-        let settings = RoomSettings::parse(&given);
-        match (name, settings) {
-            (Some(Value::String(name)), Ok(settings)) => Ok(Self { name, settings }),
-            (Some(Value::String(_)), Err(faults)) => Err(faults),
-            (name, settings) => {
-                let wrong = if name.is_some() { "it is no string" } else { "it is missing" };
-                let fault = Fault::at(vec!["name".to_owned()], wrong, "give the room a name");
-                Err(std::iter::once(fault).chain(settings.err().unwrap_or_default()).collect())
-            }
-        }
+impl PartialSchema for NewRoom {
+    /// A room's settings with its name beside them.
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(ROOM))
+            .description(Some("Letters, digits, `-`, `_` and `.`, a letter or digit first."))
+            .examples(["studio"]);
+        let RefOr::T(Schema::Object(mut settings)) = RoomSettings::schema() else { return RoomSettings::schema() };
+        settings.description = Some("A room to be made: its name and what it sets for itself.".to_owned());
+        settings.properties.insert("name".to_owned(), name.into());
+        settings.required.push("name".to_owned());
+        Schema::Object(settings).into()
     }
 }
+
+impl ToSchema for NewRoom {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
+
+/// Changes of a room's settings: a JSON merge patch.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RoomChanges(pub serde_json::Map<String, Value>);
+
+impl PartialSchema for RoomChanges {
+    fn schema() -> RefOr<Schema> {
+        RoomSettings::schema()
+    }
+}
+
+impl ToSchema for RoomChanges {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
+
+/// Bytes.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "for the document alone")]
+pub struct Binary(Vec<u8>);
 
 /// A live stream.
 #[derive(Debug, Serialize, ToSchema)]
@@ -327,12 +356,27 @@ fn in_force(slot: Slot, policies: &Policies, last: Option<&Decision>) -> InForce
     }
 }
 
+/// How a plugin and its version are named.
+pub const PLUGIN: &str = r"^[a-z0-9][a-z0-9-]{0,63}@[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-+][0-9A-Za-z.+-]{1,32})?$";
+
+/// `NAME@VERSION`, for the document alone.
+pub struct PluginId;
+
+impl PartialSchema for PluginId {
+    fn schema() -> RefOr<Schema> {
+        let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(PLUGIN)).examples(["skin-cascade@2.0.0"]);
+        Schema::Object(id.build()).into()
+    }
+}
+
+impl ToSchema for PluginId {}
+
 /// A plugin for a slot.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPolicy {
     /// `name@version`, as `/v1/plugins` lists it.
-    #[schema(min_length = 1, max_length = 140, example = "skin-cascade@2.0.0")]
+    #[schema(value_type = PluginId)]
     pub plugin: String,
     /// The plugin's own settings, checked against its schema.
     #[serde(default = "empty")]
@@ -409,6 +453,12 @@ pub struct PictureVerdict {
     pub took_ms: f64,
 }
 
+/// Somebody's name.
+#[derive(ToSchema)]
+#[schema(value_type = String, max_length = 256)]
+#[expect(dead_code, reason = "for the document alone")]
+pub struct Name(String);
+
 /// What somebody typed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -422,7 +472,7 @@ pub struct NewMessage {
     #[schema(max_length = 256)]
     pub reply_to: Option<String>,
     #[serde(default)]
-    #[schema(max_items = 64)]
+    #[schema(max_items = 64, value_type = Vec<Name>)]
     pub mentions: Vec<String>,
 }
 
@@ -534,6 +584,9 @@ impl From<&EventRow> for EventView {
         Self { id: row.id, seq: row.seq, at: row.at, kind: row.kind.clone(), body: row.body.clone() }
     }
 }
+
+/// The largest number that every JSON parser keeps exact.
+pub const AFTER_MAX: i64 = (1 << 53) - 1;
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -51,7 +51,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(crate) fn at(path: Vec<String>, wrong: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn at(path: Vec<String>, wrong: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { key: dotted(&path), wrong: wrong.into(), fix: fix.into(), path, because_of: Vec::new(), relation: false }
     }
 

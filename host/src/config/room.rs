@@ -7,17 +7,29 @@ use utoipa::ToSchema;
 
 use super::faults::Fault;
 
+/// A label, or a pattern of labels.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[!-+.-~-]{1,64}$")]
+#[expect(dead_code, reason = "for the document alone")]
+struct Label(String);
+
+/// A detector's name.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[a-z][a-z0-9_-]{0,31}$")]
+#[expect(dead_code, reason = "for the document alone")]
+struct Detector(String);
+
 /// What one room sets for itself; what is absent (or null) is as in `scrim.toml`. Checked by [`super::Config::for_room`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoomSettings {
     /// Labels to cover, of all of the room's detectors, such as `FACE_*`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable, min_items = 1, max_items = 64, example = json!(["FACE_*"]))]
+    #[schema(nullable, min_items = 1, max_items = 64, value_type = Option<Vec<Label>>, example = json!(["FACE_*"]))]
     pub cover: Option<Vec<String>>,
     /// Which of the host's detectors look at this room's frames; none if the list is empty, and then everything passes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable, max_items = 16, example = json!(["nudity"]))]
+    #[schema(nullable, max_items = 16, value_type = Option<Vec<Detector>>, example = json!(["nudity"]))]
     pub detectors: Option<Vec<String>>,
     /// `closed` covers a frame that could not be judged, `open` lets it pass.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,42 +66,20 @@ pub struct RoomSettings {
 }
 
 impl RoomSettings {
-    /// From what somebody sent, or every key of it that can't be read.
-    ///
-    /// # Errors
-    /// Unknown keys, and values of another type than the key's.
-    pub fn parse(given: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
-        let read = |value: Value| serde_json::from_value::<Self>(value);
-        // Key by key, so that all faults are told at once, each with its key.
-        let fault = |(key, value): (&String, &Value)| {
-            let error = read(Value::Object(Map::from_iter([(key.clone(), value.clone())]))).err()?;
-            let fix = if KEYS.contains(&key.as_str()) { "correct the value, or leave the key out" } else { "remove it" };
-            Some(Fault::at(vec![key.clone()], error.to_string(), fix))
-        };
-        let faults: Vec<Fault> = given.iter().filter_map(fault).collect();
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        read(Value::Object(given.clone())).map_err(|error| vec![Fault::at(Vec::new(), error.to_string(), "correct the value")])
-    }
-
     /// These with a JSON merge patch over them: what is null goes back to the host's, what is absent stays.
     ///
     /// # Errors
-    /// As [`RoomSettings::parse`].
+    /// Unknown keys, and values of another type than the key's.
     pub fn patched(&self, changes: &Map<String, Value>) -> Result<Self, Vec<Fault>> {
         let mut settings = match serde_json::to_value(self) {
             Ok(Value::Object(settings)) => settings,
             _ => Map::new(),
         };
         settings.extend(changes.clone());
-        Self::parse(&settings)
+        let fault = |error: serde_json::Error| vec![Fault::at(Vec::new(), error.to_string(), "correct the value")];
+        serde_json::from_value(Value::Object(settings)).map_err(fault)
     }
 }
-
-/// Keys of a room's settings.
-const KEYS: [&str; 10] =
-    ["cover", "detectors", "fail_mode", "delay_ms", "hold_ms", "look_max_ms", "skip_max_ms", "sampler", "style", "color"];
 
 /// Where a room's key lies in the whole configuration.
 const PLACES: [(&str, &str, &str); 8] = [

@@ -145,7 +145,7 @@ impl fmt::Display for DetectorName {
 #[serde(try_from = "String")]
 pub struct LabelGlob(pub String);
 
-text_value!(LabelGlob, r"^[^\s,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
+text_value!(LabelGlob, r"^[^\s\u0085,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
 
 impl LabelGlob {
     /// What NudeNet calls bare.

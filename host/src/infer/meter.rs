@@ -25,8 +25,6 @@ pub const FAULTS: &str = "scrim_infer_looks_failed_total";
 /// Gauge: workers given up because they do not return. Label `detector`.
 pub const HUNG: &str = "scrim_infer_workers_hung";
 
-/// From half a millisecond, below which waiting does not matter, to the longest delay of a source.
-pub const SECONDS_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.06, 0.12, 0.3, 1.0];
 /// Of [`BATCH_SIZE`]: one for each size.
 pub const BATCH_BUCKETS: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
 /// Of [`BATCHES_WAITED`].

@@ -4,6 +4,7 @@
 //! The room speaks to the [`batcher`], never to a detector: looks wait in [`queue`], pure and bounded, until a worker takes a batch.
 //! Nothing here keeps state from one frame to the next, so a look's answer depends on its frame alone.
 
+pub mod alone;
 pub mod batcher;
 pub mod classifier;
 pub mod detector;

@@ -11,6 +11,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
+use super::alone::{Alone, Together};
 use super::fixed::FixedBuffers;
 use super::model::{Decode, Fit, Labels, ModelSpec};
 use super::preprocess::{Placement, Preprocessor};
@@ -26,13 +27,20 @@ pub struct SessionOptions {
     pub provider: ProviderChoice,
     /// Threads one run may use on the CPU. With a worker per core, one.
     pub threads: usize,
+    /// On the CPU: what a look may use that runs alone, if more than `threads`.
+    pub together: Option<Together>,
     pub gpu: GpuOptions,
 }
 
 impl SessionOptions {
     /// One thread on the CPU.
     pub fn cpu() -> Self {
-        Self { provider: ProviderChoice::Only(Provider::Cpu), threads: 1, gpu: GpuOptions { device: 0, cache: PathBuf::new() } }
+        Self {
+            provider: ProviderChoice::Only(Provider::Cpu),
+            threads: 1,
+            together: None,
+            gpu: GpuOptions { device: 0, cache: PathBuf::new() },
+        }
     }
 }
 
@@ -41,6 +49,7 @@ pub struct OnnxDetector {
     spec: Arc<ModelSpec>,
     labels: Arc<[Arc<str>]>,
     session: Session,
+    alone: Option<Alone>,
     preprocessor: Preprocessor,
     provider: Provider,
     fixed: Option<FixedBuffers>,
@@ -122,7 +131,10 @@ impl OnnxDetector {
             return Err(model(format!("has {} inputs; a detector takes one", session.inputs().len())));
         }
         let labels = labels(spec, &session).map_err(model)?;
+        let together = options.together.as_ref().filter(|_| provider == Provider::Cpu);
+        let alone = together.map(|together| Alone::open(runtime, file, together)).transpose().map_err(model)?;
         Ok(Self {
+            alone,
             spec: spec.clone(),
             labels: labels.into(),
             session,
@@ -141,6 +153,11 @@ impl OnnxDetector {
         for (width, height) in [(320, 180), (180, 320), (320, 240), (240, 320), (320, 320)] {
             let pictures = [pattern(width, height, 1), pattern(width, height, 2)];
             self.detect(&[&pictures[0]])?;
+            if let Some(alone) = self.alone.take() {
+                // Both sessions plan.
+                self.detect(&[&pictures[0]])?;
+                self.alone = Some(alone);
+            }
             if let Some(reference) = reference.as_deref_mut() {
                 self.hold_against(reference, &pictures)?;
             }
@@ -252,7 +269,10 @@ impl OnnxDetector {
         };
         let answer = match &mut self.fixed {
             Some(fixed) => fixed.run(&mut self.session, shape, &self.tensor).and_then(|(shape, values)| used(&shape, &values)),
-            None => run_plain(&mut self.session, shape, &self.tensor, used),
+            None => match &mut self.alone {
+                Some(alone) => alone.run(&mut self.session, |session| run_plain(session, shape, &self.tensor, used)),
+                None => run_plain(&mut self.session, shape, &self.tensor, used),
+            },
         };
         answer.map_err(|reason| InferError::Run { model: self.spec.name.to_string(), frames: frames.len(), reason })
     }

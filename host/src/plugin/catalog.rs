@@ -359,6 +359,10 @@ impl Catalog {
         let digest = self.digest(name)?.ok_or_else(|| CatalogError::Unknown(name.clone(), self.root.clone()))?;
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).and_then(Weak::upgrade);
         if let Some(loaded) = known {
+            // The file of a name may have been written by somebody else.
+            if loaded.name != *name {
+                return Err(CatalogError::Liar { said: loaded.name.to_string(), added: name.clone() });
+            }
             return Ok((loaded, LoadedFrom::Memory));
         }
         let path = self.blob(digest);
@@ -399,12 +403,12 @@ impl Catalog {
                 }
             } else {
                 tracing::warn!(%digest, "compiled plugin was changed by somebody else, compiling it again");
-                metrics::counter!("scrim_plugin_cache_rejected_total").increment(1);
+                metrics::counter!(super::meter::CACHE_REJECTED).increment(1);
             }
         }
         let since = Instant::now();
         let component = compile(&self.engines, checked)?;
-        metrics::histogram!("scrim_plugin_compile_seconds").record(since.elapsed().as_secs_f64());
+        metrics::histogram!(super::meter::COMPILE).record(since.elapsed().as_secs_f64());
         let code = component.serialize().map_err(|error| CatalogError::Compile(format!("{error:#}")))?;
         let mut entry = self.mac(digest, &class.fingerprint, &code).to_vec();
         entry.extend_from_slice(&code);

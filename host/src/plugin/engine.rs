@@ -104,7 +104,7 @@ impl Class {
 
     pub(super) fn count_one(&self) -> Counted {
         self.live.fetch_add(1, Ordering::Relaxed);
-        metrics::gauge!("scrim_plugin_instances", "class" => self.name.as_str()).increment(1.0);
+        metrics::gauge!(super::meter::INSTANCES, "class" => self.name.as_str()).increment(1.0);
         Counted { live: self.live.clone(), class: self.name }
     }
 }
@@ -118,7 +118,7 @@ pub(super) struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.live.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("scrim_plugin_instances", "class" => self.class.as_str()).decrement(1.0);
+        metrics::gauge!(super::meter::INSTANCES, "class" => self.class.as_str()).decrement(1.0);
     }
 }
 

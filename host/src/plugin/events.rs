@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Digest, PluginName};
+use super::meter;
 use super::types::{Fault, Generation, Slot};
 use crate::media::frame::Micros;
 
@@ -135,23 +136,26 @@ impl PolicyEvent {
         }
     }
 
-    /// Counts it. Labels are words of fixed sets.
+    /// Counts it.
     pub(super) fn count(&self) {
         let slot = self.slot().as_str();
-        let swap = |outcome: &'static str| metrics::counter!("scrim_plugin_swaps_total", "slot" => slot, "outcome" => outcome).increment(1);
+        let swap = |outcome: &'static str| metrics::counter!(meter::SWAPS, "slot" => slot, "outcome" => outcome).increment(1);
         match self {
             PolicyEvent::Committed { .. } => swap("committed"),
             PolicyEvent::RolledBack { automatic: true, .. } => swap("rolled_back_by_itself"),
             PolicyEvent::RolledBack { .. } => swap("rolled_back"),
             PolicyEvent::Refused { stage, .. } => {
                 swap("refused");
-                metrics::counter!("scrim_plugin_swaps_refused_total", "slot" => slot, "stage" => stage.as_str()).increment(1);
+                metrics::counter!(meter::REFUSED, "slot" => slot, "stage" => stage.as_str()).increment(1);
             }
-            PolicyEvent::Faulted { fault, .. } => {
-                metrics::counter!("scrim_plugin_faults_total", "slot" => slot, "kind" => fault.kind()).increment(1);
+            PolicyEvent::Faulted { fault, plugin, .. } => {
+                let plugin = plugin.to_string();
+                metrics::counter!(meter::FAULTS, "slot" => slot, "plugin" => plugin, "kind" => fault.kind()).increment(1);
             }
-            PolicyEvent::Restarted { .. } => metrics::counter!("scrim_plugin_restarts_total", "slot" => slot).increment(1),
-            PolicyEvent::Retired { .. } => metrics::counter!("scrim_plugin_retired_total", "slot" => slot).increment(1),
+            PolicyEvent::Restarted { plugin, .. } => {
+                metrics::counter!(meter::RESTARTS, "slot" => slot, "plugin" => plugin.to_string()).increment(1);
+            }
+            PolicyEvent::Retired { .. } => metrics::counter!(meter::RETIRED, "slot" => slot).increment(1),
             PolicyEvent::ShadowStarted { .. } | PolicyEvent::ShadowEnded { .. } => {}
         }
     }

@@ -82,7 +82,8 @@ pub enum Output {
 pub type Deliver = Arc<dyn Fn(Output) + Send + Sync>;
 
 enum Message {
-    Call(Call),
+    /// With the span that it was asked in.
+    Call(Call, tracing::Span),
     Commit(Box<Prepared>, Micros),
     RollBack(Micros),
     RetireBefore(Micros),
@@ -281,7 +282,7 @@ impl Cell {
         let message = {
             let mut mailbox = lock(&self.mailbox);
             let message = mailbox.messages.pop_front();
-            if matches!(message, Some(Message::Call(_))) {
+            if matches!(message, Some(Message::Call(..))) {
                 mailbox.calls -= 1;
             }
             message
@@ -290,7 +291,7 @@ impl Cell {
         let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| message.map(|message| self.take(message, shared))));
         if taken.is_err() {
             tracing::error!(slot = %self.slot, "a plugin's message failed within the host");
-            metrics::counter!("scrim_plugin_host_panics_total", "slot" => self.slot.as_str()).increment(1);
+            metrics::counter!(super::meter::HOST_PANICS, "slot" => self.slot.as_str()).increment(1);
         }
         let mut mailbox = lock(&self.mailbox);
         mailbox.scheduled = !mailbox.messages.is_empty();
@@ -300,7 +301,7 @@ impl Cell {
     fn take(self: &Arc<Self>, message: Message, shared: &Shared) {
         let mut state = lock(&self.state);
         match message {
-            Message::Call(call) => self.call(&mut state, call, shared),
+            Message::Call(call, span) => span.in_scope(|| self.call(&mut state, call, shared)),
             Message::Commit(prepared, commit_at) => state.commit(*prepared, commit_at),
             Message::RollBack(commit_at) => state.roll_back(commit_at, false),
             Message::RetireBefore(at) => state.retire_before(at),
@@ -446,7 +447,7 @@ impl SlotHandle {
         if mailbox.calls >= self.cell.config.mailbox_max {
             drop(mailbox);
             self.cell.refused.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("scrim_plugin_refused_calls_total", "slot" => self.cell.slot.as_str()).increment(1);
+            metrics::counter!(super::meter::REFUSED_CALLS, "slot" => self.cell.slot.as_str()).increment(1);
             if let Some(recorder) = &*lock(&self.cell.recorder) {
                 let fault = Fault::Host("too many calls were waiting".into());
                 recorder.record(&Entry::NotMade { slot: self.cell.slot, call: call.id, at: call.at, fault });
@@ -454,7 +455,7 @@ impl SlotHandle {
             return Err(Refused::Full(self.cell.config.mailbox_max));
         }
         mailbox.calls += 1;
-        self.post(mailbox, Message::Call(call));
+        self.post(mailbox, Message::Call(call, tracing::Span::current()));
         Ok(())
     }
 
@@ -557,7 +558,7 @@ impl SlotHandle {
 
     /// Notes in the recording that a call's answer came after the room's deadline and was not used.
     pub fn late(&self, call: CallId) {
-        metrics::counter!("scrim_plugin_late_answers_total", "slot" => self.cell.slot.as_str()).increment(1);
+        metrics::counter!(super::meter::LATE, "slot" => self.cell.slot.as_str()).increment(1);
         if let Some(recorder) = &*lock(&self.cell.recorder) {
             recorder.record(&Entry::Late { slot: self.cell.slot, call });
         }

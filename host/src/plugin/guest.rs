@@ -157,7 +157,7 @@ impl LogGate {
         }
         if bytes > LOG_MESSAGE_BYTES_MAX || self.sent >= LOG_MESSAGES_PER_SECOND {
             self.dropped += 1;
-            metrics::counter!("scrim_plugin_log_dropped_total").increment(1);
+            metrics::counter!(super::meter::LOG_DROPPED).increment(1);
             return false;
         }
         self.sent += 1;

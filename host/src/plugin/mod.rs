@@ -16,6 +16,7 @@ pub mod events;
 pub mod executor;
 mod guest;
 pub mod instance;
+pub mod meter;
 pub mod prepare;
 pub mod record;
 pub mod replay;

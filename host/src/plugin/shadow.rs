@@ -76,7 +76,7 @@ impl Shadow {
                 "differed"
             }
         };
-        metrics::counter!("scrim_plugin_shadow_total", "slot" => self.slot.as_str(), "outcome" => outcome).increment(1);
+        metrics::counter!(super::meter::SHADOW, "slot" => self.slot.as_str(), "outcome" => outcome).increment(1);
         match result {
             Err(last) if self.counts.faulted >= FAULTS_MAX => Err(format!("{} faults, the last: {last}", self.counts.faulted)),
             _ => Ok(()),
@@ -85,7 +85,7 @@ impl Shadow {
 
     pub fn shed(&mut self) {
         self.counts.shed += 1;
-        metrics::counter!("scrim_plugin_shadow_total", "slot" => self.slot.as_str(), "outcome" => "shed").increment(1);
+        metrics::counter!(super::meter::SHADOW, "slot" => self.slot.as_str(), "outcome" => "shed").increment(1);
     }
 
     pub fn ended(&self, why: impl Into<String>) -> PolicyEvent {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::catalog::PluginName;
 use super::events::{PolicyEvent, Stage, StateFrom};
 use super::instance::Budgets;
+use super::meter;
 use super::record::{Entry, Recorder};
 use super::tenant::{Fresh, PolicySpec, Saved, StartError, Tenant};
 use super::types::{CallId, Fault, Generation, LabelThreshold, Reply, Request, Slot};
@@ -208,9 +209,14 @@ impl SlotState {
         self.revive(index, at);
         let tenant = &mut self.generations[index];
         let generation = tenant.generation;
+        let since = Instant::now();
         let result = tenant.call(id, at, request);
+        let wall = since.elapsed();
         let cpu = if tenant.instance.is_some() { tenant.last_cpu() } else { Duration::ZERO };
-        self.count(request, &result, cpu);
+        tenant.meter.called(request.function(), result.as_ref().map_or_else(|fault| fault.kind(), |_| "ok"), cpu, wall);
+        self.status.calls += 1;
+        self.status.cpu += cpu;
+        self.status.cpu_last = cpu;
         if result.is_ok()
             && let Some(previous) = &mut self.previous
         {
@@ -233,20 +239,10 @@ impl SlotState {
 
     /// A call that no guest saw.
     pub fn not_made(&mut self, call: CallId, at: Micros, fault: &Fault) {
-        metrics::counter!("scrim_plugin_calls_total", "slot" => self.slot.as_str(), "outcome" => fault.kind()).increment(1);
+        metrics::counter!(meter::CALLS, "slot" => self.slot.as_str(), "plugin" => "none", "outcome" => fault.kind()).increment(1);
         if let Some(recorder) = &self.recorder {
             recorder.record(&Entry::NotMade { slot: self.slot, call, at, fault: fault.clone() });
         }
-    }
-
-    fn count(&mut self, request: &Request, result: &Result<Reply, Fault>, cpu: Duration) {
-        let slot = self.slot.as_str();
-        let outcome = result.as_ref().map_or_else(|fault| fault.kind(), |_| "ok");
-        metrics::counter!("scrim_plugin_calls_total", "slot" => slot, "outcome" => outcome).increment(1);
-        metrics::histogram!("scrim_plugin_call_cpu_seconds", "slot" => slot, "function" => request.function()).record(cpu.as_secs_f64());
-        self.status.calls += 1;
-        self.status.cpu += cpu;
-        self.status.cpu_last = cpu;
     }
 
     /// Tries a restart whose time has come.
@@ -365,7 +361,7 @@ impl SlotState {
         match self.try_commit(prepared, commit_at, kept) {
             Ok((generation, digest, commit_at, state)) => {
                 let held = since.elapsed();
-                metrics::histogram!("scrim_plugin_commit_seconds", "slot" => self.slot.as_str()).record(held.as_secs_f64());
+                metrics::histogram!(meter::COMMIT, "slot" => self.slot.as_str()).record(held.as_secs_f64());
                 let held_us = held.as_micros() as u64;
                 self.event(PolicyEvent::Committed { slot: self.slot, generation, plugin, digest, commit_at, state, held_us });
             }

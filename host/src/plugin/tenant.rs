@@ -10,10 +10,12 @@ use std::time::Duration;
 use super::catalog::{Loaded, PluginName};
 use super::events::StateFrom;
 use super::instance::{Budgets, PolicyInstance};
+use super::meter::Meter;
 use super::record::{Entry, Recorder, Step};
 use super::slot::Kept;
 use super::types::{CallId, Fault, Generation, LabelThreshold, Reply, Request, Slot};
 use crate::media::frame::Micros;
+use crate::telemetry::plugin_call_span;
 
 /// Reports kept since the last snapshot; a snapshot is taken when half of it is full, so only a plugin whose snapshots fail loses any.
 const JOURNAL_MAX: usize = 1024;
@@ -62,7 +64,7 @@ impl Saved {
         if matches!(request, Request::Feedback { .. }) {
             if self.journal.len() == JOURNAL_MAX {
                 self.journal.pop_front();
-                metrics::counter!("scrim_plugin_journal_dropped_total").increment(1);
+                metrics::counter!(super::meter::JOURNAL_DROPPED).increment(1);
             }
             self.journal.push_back((at, request.clone()));
         }
@@ -124,6 +126,7 @@ pub struct Tenant {
     pub faults: VecDeque<Micros>,
     /// No restart is tried for calls before.
     pub backoff_until: Micros,
+    pub meter: Meter,
     recorder: Option<Arc<Recorder>>,
 }
 
@@ -137,6 +140,7 @@ impl Tenant {
         fresh: Fresh,
         recorder: Option<Arc<Recorder>>,
     ) -> Self {
+        let meter = Meter::new(slot, &spec.plugin.name);
         let mut tenant = Self {
             slot,
             generation,
@@ -146,6 +150,7 @@ impl Tenant {
             instance: None,
             faults: VecDeque::new(),
             backoff_until: Micros::ZERO,
+            meter,
             recorder,
         };
         tenant.install(fresh);
@@ -160,6 +165,7 @@ impl Tenant {
         let Fresh { instance, at } = fresh;
         self.record(|tenant| Step::Started { plugin: tenant.plugin().clone(), digest: tenant.spec.plugin.digest, at });
         self.record(|tenant| Step::Configured { at, config: tenant.spec.config.to_string(), result: Ok(Ok(())) });
+        self.meter.holds(instance.memory());
         self.instance = Some(instance);
     }
 
@@ -175,13 +181,14 @@ impl Tenant {
     }
 
     fn enter<T>(&mut self, call: impl FnOnce(&mut PolicyInstance) -> Result<T, Fault>) -> Result<T, Fault> {
-        match &mut self.instance {
-            Some(instance) => call(instance),
-            None => Err(Fault::Restarting),
-        }
+        let Some(instance) = &mut self.instance else { return Err(Fault::Restarting) };
+        let result = call(instance);
+        self.meter.holds(instance.memory());
+        result
     }
 
     pub fn call(&mut self, id: CallId, at: Micros, request: &Request) -> Result<Reply, Fault> {
+        let _span = plugin_call_span(self.slot, self.plugin(), self.generation, request.function()).entered();
         let result = self.enter(|instance| instance.call(at, request));
         self.record(|_| Step::Called { call: id, at, request: request.clone(), result: result.clone() });
         if result.is_ok() {
@@ -232,6 +239,7 @@ impl Tenant {
     /// Drops the instance, whose store a fault has poisoned.
     pub fn lose(&mut self) {
         self.instance = None;
+        self.meter.holds(0);
     }
 
     /// Starts again with configuration, last snapshot and journal.

@@ -20,6 +20,7 @@ use crate::infer::batcher::{Batcher, LookRequest, LookResult};
 use crate::infer::model::Thresholds;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::types::{self, Hints, Reply, Slot};
+use crate::telemetry::frame_span;
 use crate::vision::detection::{Detection, Verdict};
 use crate::vision::thumbnail::Thumbnail;
 
@@ -72,6 +73,10 @@ impl Judges {
                 let left = Duration::from(deadline.saturating_sub(now)).min(Duration::from_secs(86_400));
                 inner.look(id, frame, why, Instant::now() + left, Box::new(reply));
             }
+            // With nobody to ask there is nothing to make a thumbnail for.
+            Request::Screen { frame, detectors, .. } if inner.policies.is_empty(Slot::Cascade) => {
+                reply(Answer::Screened { seq: frame.seq, look: detectors });
+            }
             Request::Screen { frame, detectors, hints } => {
                 let hints = Hints {
                     scene_cut: hints.scene_cut,
@@ -83,6 +88,7 @@ impl Judges {
                 let thumbnail = Arc::new(Thumbnail::of(&frame));
                 let question = types::Request::Screen { source: inner.source.clone(), thumbnail, detectors: detectors.clone(), hints };
                 let judges = inner.clone();
+                let _span = frame_span(seq, at).entered();
                 inner.policies.ask(at, question, patience, move |answered| reply(judges.screened(seq, at, detectors, answered)));
             }
             Request::Weigh { id, at, detections } => {
@@ -91,6 +97,7 @@ impl Judges {
                 }
                 let question = types::Request::Weigh { source: inner.source.clone(), found: detections.clone() };
                 let judges = inner.clone();
+                let _span = frame_span(id.seq, at).entered();
                 inner.policies.ask(at, question, patience, move |answered| reply(judges.weighed(id, at, detections, answered)));
             }
         }

@@ -37,14 +37,14 @@ pub struct Inputs {
 /// Runs until the stream has ended and its last frame is out. `dispatch` hands a request over and must not wait; it is told the
 /// stream's time. `publish` takes a frame and must not wait either. Returns the source for its counts.
 ///
-/// The stream's clock is tied to the machine's by the first frame: a frame is due its delay after its capture time on that clock.
+/// A frame is due its delay after its capture time on the stream's clock, which the first frame ties to the machine's if `clock` does not.
 pub async fn run(
     mut source: Source,
     mut inputs: Inputs,
+    mut clock: Option<StreamClock>,
     mut dispatch: impl FnMut(Request, Micros),
     mut publish: impl FnMut(&Source, Published),
 ) -> Source {
-    let mut clock: Option<Clock> = None;
     let mut ended = false;
     loop {
         if let Some(clock) = &clock {
@@ -71,7 +71,7 @@ pub async fn run(
             biased;
             Some(told) = inputs.told.recv() => {
                 // Before the first frame there is nothing to answer, and every change is of what is captured from now on.
-                let now = clock.as_ref().map_or(Micros::ZERO, Clock::now);
+                let now = clock.as_ref().map_or(Micros::ZERO, StreamClock::now);
                 match told {
                     Told::Answer(answer) => source.answer(answer, now),
                     Told::Commit(commit) => source.committed(commit.generation, commit.from),
@@ -80,7 +80,7 @@ pub async fn run(
             }
             frame = inputs.frames.recv(), if !ended => match frame {
                 Some(frame) => {
-                    let clock = clock.get_or_insert_with(|| Clock { start: Instant::now(), at: frame.at });
+                    let clock = clock.get_or_insert_with(|| StreamClock { start: Instant::now(), at: frame.at });
                     let now = clock.now().max(frame.at);
                     if let Err(error) = source.push(frame, now) {
                         tracing::warn!(%error, "frame refused");
@@ -99,12 +99,14 @@ pub async fn run(
 }
 
 /// Ties the stream's clock to the machine's.
-struct Clock {
-    start: Instant,
-    at: Micros,
+#[derive(Clone, Copy, Debug)]
+pub struct StreamClock {
+    pub start: Instant,
+    /// The stream's time then.
+    pub at: Micros,
 }
 
-impl Clock {
+impl StreamClock {
     fn now(&self) -> Micros {
         self.at + Micros(self.start.elapsed().as_micros() as u64)
     }
@@ -183,7 +185,7 @@ mod tests {
                 let _ = answers.send(Told::Answer(answer)).await;
             });
         };
-        run(Source::new(settings()), Inputs { frames: frames_out, told }, dispatch, |_, p| out.push((Instant::now(), p))).await;
+        run(Source::new(settings()), Inputs { frames: frames_out, told }, None, dispatch, |_, p| out.push((Instant::now(), p))).await;
         out
     }
 

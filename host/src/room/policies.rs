@@ -190,6 +190,11 @@ impl Policies {
         self.0.late.load(Ordering::Relaxed)
     }
 
+    /// Whether a slot has no plugin, so that the host's default decides.
+    pub fn is_empty(&self, slot: Slot) -> bool {
+        self.slot(slot).status().generation.is_none()
+    }
+
     /// The number under which the threshold policy in force weighs; 0 is the host's default.
     pub fn threshold_generation(&self) -> u64 {
         self.slot(Slot::Threshold).status().generation.map_or(0, number)

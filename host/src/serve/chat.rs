@@ -64,7 +64,7 @@ pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
         Ok(Reply::Findings(findings)) => {
             let placed = |finding: Finding| words::place(&spans, finding.first, finding.count).map(|place| (finding, place));
             let findings: Vec<_> = findings.into_iter().filter_map(placed).collect();
-            let masked = masked(&message.text, &spans, &findings);
+            let masked = masked(&message.text, &findings);
             Passed { id, flagged: !findings.is_empty(), judged: true, findings, masked, fault: None }
         }
         Ok(_) => unjudged(&room.settled().config, id, &message.text, "the policy answered something else".to_owned()),
@@ -100,16 +100,19 @@ fn unjudged(config: &Config, id: String, text: &str, fault: String) -> Passed {
     Passed { id, flagged: closed, judged: false, findings: Vec::new(), masked, fault: Some(fault) }
 }
 
-/// The text with every found word masked, the rest as it stands.
-fn masked(text: &str, spans: &[words::Span<'_>], findings: &[(Finding, std::ops::Range<usize>)]) -> String {
+/// The text with everything found masked, the rest as it stands.
+fn masked(text: &str, findings: &[(Finding, std::ops::Range<usize>)]) -> String {
+    let mut places: Vec<_> = findings.iter().map(|(_, place)| place.clone()).collect();
+    places.sort_by_key(|place| (place.start, place.end));
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
-    for (index, span) in spans.iter().enumerate() {
-        let index = index as u32;
-        if findings.iter().any(|(f, _)| f.first <= index && index < f.first.saturating_add(f.count)) {
-            out.push_str(&text[at..span.start]);
-            out.push_str(&words::mask(span.text));
-            at = span.end;
+    for place in places {
+        // Findings may overlap.
+        let start = place.start.max(at);
+        if place.end > start {
+            out.push_str(&text[at..start]);
+            out.push_str(&words::mask(&text[start..place.end]));
+            at = place.end;
         }
     }
     out.push_str(&text[at..]);

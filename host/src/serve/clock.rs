@@ -4,6 +4,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::media::frame::Micros;
+use crate::room::live::StreamClock;
 
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
@@ -20,6 +21,11 @@ impl HostClock {
 
     pub fn now(&self) -> Micros {
         self.at + Micros(self.start.elapsed().as_micros() as u64)
+    }
+
+    /// The same clock for a stream's driver.
+    pub fn stream(&self) -> StreamClock {
+        StreamClock { start: self.start.into(), at: self.at }
     }
 
     /// As a store keeps times.

@@ -27,14 +27,16 @@ pub const BACKLOG_MAX: usize = 8192;
 const RESTART_GAP: i64 = 10_000;
 /// The store is given what has come this often.
 const BATCH_EVERY: Duration = Duration::from_millis(200);
+/// After a failure it is tried again this often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Hands events to the store.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<Written>);
+pub struct Writer(mpsc::Sender<Item>);
 
-enum Written {
+enum Item {
     Event(EventRow),
-    /// Tells when everything before is in the store, or given up.
+    /// Answered when everything before it is in the store, or was given up.
     Flush(oneshot::Sender<()>),
 }
 
@@ -72,7 +74,7 @@ impl EventLog {
         // Told under the lock, so that subscribers hear in order. Nobody listening is no fault.
         let _ = self.live.send(event.clone());
         drop(ring);
-        if self.writer.0.try_send(Written::Event((*event).clone())).is_err() {
+        if self.writer.0.try_send(Item::Event((*event).clone())).is_err() {
             metrics::counter!(super::meter::EVENTS_DROPPED).increment(1);
         }
         event
@@ -128,62 +130,56 @@ impl EventLog {
 }
 
 impl Writer {
-    /// Starts the task that writes, until every writer is gone; the handle ends when all is written or given up.
-    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Starts the task that writes, until every writer is gone.
+    pub fn start(store: Store) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG_MAX);
-        (Self(sender), tokio::spawn(write(store, receiver)))
+        tokio::spawn(write(store, receiver));
+        Self(sender)
     }
 
-    /// Waits until what was pushed before is in the store, for at most `within`.
-    pub async fn flush(&self, within: Duration) {
+    /// Returns when the store has everything pushed so far, or does not take it.
+    pub async fn flush(&self) {
         let (tell, told) = oneshot::channel();
-        let flushed = async {
-            // A writer that is gone has nothing more to write.
-            if self.0.send(Written::Flush(tell)).await.is_ok() {
-                let _ = told.await;
-            }
-        };
-        let _ = tokio::time::timeout(within, flushed).await;
+        // A task that is gone has nothing to write.
+        if self.0.send(Item::Flush(tell)).await.is_ok() {
+            let _ = told.await;
+        }
     }
 }
 
-async fn write(store: Store, mut incoming: mpsc::Receiver<Written>) {
+async fn write(store: Store, mut items: mpsc::Receiver<Item>) {
     let mut waiting: VecDeque<EventRow> = VecDeque::new();
-    let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
     let mut open = true;
     while open || !waiting.is_empty() {
-        let mut batch = Vec::new();
+        let (mut batch, mut flushes) = (Vec::new(), Vec::new());
         tokio::select! {
-            received = incoming.recv_many(&mut batch, 1024), if open => {
+            received = items.recv_many(&mut batch, 1024), if open => {
                 open = received > 0;
-                // A moment for more to come, unless somebody waits: a batch is one transaction.
-                if open && !batch.iter().any(|entry| matches!(entry, Written::Flush(_))) {
+                // A moment for more to come: a batch is one transaction.
+                let hurry = batch.iter().any(|item| matches!(item, Item::Flush(_)));
+                if open && !hurry {
                     tokio::time::sleep(BATCH_EVERY).await;
-                }
-                while let Ok(entry) = incoming.try_recv() {
-                    batch.push(entry);
+                    while let Ok(item) = items.try_recv() {
+                        batch.push(item);
+                    }
                 }
             }
-            () = tokio::time::sleep(Duration::from_secs(1)), if !waiting.is_empty() => {}
+            () = tokio::time::sleep(RETRY_EVERY), if !waiting.is_empty() => {}
         }
-        for entry in batch {
-            match entry {
-                Written::Event(event) => waiting.push_back(event),
-                Written::Flush(tell) => flushes.push(tell),
+        for item in batch {
+            match item {
+                Item::Event(event) => waiting.push_back(event),
+                Item::Flush(tell) => flushes.push(tell),
             }
         }
         if let Err(error) = append(&store, &mut waiting).await {
             tracing::warn!(%error, waiting = waiting.len(), "events not kept yet");
-            let excess = waiting.len().saturating_sub(BACKLOG_MAX);
+            let excess = if open { waiting.len().saturating_sub(BACKLOG_MAX) } else { waiting.len() };
             waiting.drain(..excess);
             metrics::counter!(super::meter::EVENTS_DROPPED).increment(excess as u64);
-            if !open {
-                return;
-            }
-            continue;
         }
-        // Whoever waits no more needs no answer.
-        flushes.drain(..).for_each(|tell| _ = tell.send(()));
+        // Whoever waited may be gone.
+        flushes.into_iter().for_each(|tell| _ = tell.send(()));
     }
 }
 

@@ -41,7 +41,7 @@ use room::{Chosen, Origin, Room};
 
 /// How often the keeper goes round.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long the end waits for the last events to be written.
+/// How long the last events may take into the store.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Pictures that may be judged at once: each may be 16 megapixels, 25 MB.
 const PICTURES_MAX: usize = 32;
@@ -146,7 +146,6 @@ pub struct Service {
     demo_room: Mutex<Option<String>>,
     /// Pictures that may be judged at once.
     pub pictures: tokio::sync::Semaphore,
-    written: Mutex<Option<tokio::task::JoinHandle<()>>>,
     frame_path: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -159,7 +158,7 @@ impl Service {
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).thread_name("frame").enable_time().build();
         let frame_path = threads.map_err(ServeError::Threads)?;
-        let (writer, written) = events::Writer::start(store.clone());
+        let writer = events::Writer::start(store.clone());
         let (auditor, audits) = Auditor::new();
         let globals = store.policies(Scope::Global).await?.into_iter().map(|row| (row.slot, row)).collect();
         let shared = Arc::new(Shared {
@@ -187,7 +186,6 @@ impl Service {
             ready: AtomicBool::new(false),
             demo_room: Mutex::default(),
             pictures: tokio::sync::Semaphore::new(PICTURES_MAX),
-            written: Mutex::new(Some(written)),
             frame_path: Mutex::new(Some(frame_path)),
         });
         service.load_rooms().await?;
@@ -233,13 +231,12 @@ impl Service {
                 tracing::error!(room = %room.name, %error, "state not kept");
             }
         }
-        self.shared.writer.flush(FLUSH_MAX).await;
+        if tokio::time::timeout(FLUSH_MAX, self.shared.writer.flush()).await.is_err() {
+            tracing::error!("the last events are not kept");
+        }
         self.shared.store.close().await;
         if let Some(frame_path) = self.frame_path.lock().unwrap_or_else(PoisonError::into_inner).take() {
             frame_path.shutdown_background();
-        }
-        if let Some(written) = self.written.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            written.abort();
         }
     }
 }

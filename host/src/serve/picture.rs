@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::meter;
 use super::room::{Room, detection_body};
+use crate::config::FRAME_MS_NOMINAL;
 use crate::geometry::Rect;
 use crate::host::HostError;
 use crate::infer::batcher::LookRequest;
@@ -57,7 +58,7 @@ pub struct Judged {
 pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<Judged, HostError> {
     let shared = room.shared.clone();
     let policies = room.policies().await;
-    let settings = shared.host.settings(&room.settled().config, Micros(33_333))?;
+    let settings = shared.host.settings(&room.settled().config, FRAME_MS_NOMINAL.micros())?;
     let id = format!("picture-{}", Uuid::now_v7());
     let number = shared.next_source();
     frame.at = policies.moment(shared.clock.now());

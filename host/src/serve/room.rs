@@ -20,7 +20,7 @@ use super::events::EventLog;
 use super::meter;
 use super::recording::Recording;
 use super::stream::Stream;
-use crate::config::{Config, RoomSettings};
+use crate::config::{Config, FRAME_MS_NOMINAL, RoomSettings};
 use crate::media::frame::Micros;
 use crate::plugin::catalog::PluginName;
 use crate::plugin::events::PolicyEvent;
@@ -140,7 +140,7 @@ impl Room {
 
     /// The longest time between two looks, ms; none where nothing is looked for.
     pub fn look_max_ms(&self) -> Option<u32> {
-        let settings = self.shared.host.settings(&self.settled().config, Micros(33_333)).ok()?;
+        let settings = self.shared.host.settings(&self.settled().config, FRAME_MS_NOMINAL.micros()).ok()?;
         (!settings.detectors.is_empty()).then(|| (settings.look_max.0 / 1000) as u32)
     }
 
@@ -400,6 +400,9 @@ pub fn policy_body(event: &PolicyEvent) -> Value {
         other => serde_json::Map::from_iter([("value".to_owned(), other)]),
     };
     body.insert("event".to_owned(), kind.into());
+    if let PolicyEvent::Committed { digest, .. } = event {
+        body.insert("digest".to_owned(), digest.to_string().into());
+    }
     Value::Object(body)
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::room::{Room, Settled, lock};
 use super::stream::Stream;
 use super::{ServeError, Service, recording};
-use crate::config::{Config, Fault, RoomSettings};
+use crate::config::{Config, FRAME_MS_NOMINAL, Fault, RoomSettings};
 use crate::host::HostError;
 use crate::media::frame::Micros;
 use crate::store::{RoomRow, Scope, StoreError};
@@ -58,7 +58,7 @@ impl Service {
         let host = &self.shared.host;
         let config = host.config.for_room(settings).map_err(RoomError::Settings)?;
         host.check_covers(&config)?;
-        host.settings(&config, Micros(33_333))?;
+        host.settings(&config, FRAME_MS_NOMINAL.micros())?;
         Ok(config)
     }
 
@@ -102,14 +102,14 @@ impl Service {
         let config = self.checked(&settings)?;
         let live = room.live();
         if let Some(live) = &live {
-            live.configure(&self.shared, self.shared.host.settings(&config, Micros(33_333))?)?;
+            live.configure(&self.shared, self.shared.host.settings(&config, FRAME_MS_NOMINAL.micros())?)?;
         }
         let stored = self.shared.store.update_room(&room.name, &stored(&settings), if_revision, self.shared.clock.unix_us()).await;
         let row = match stored {
             Ok(row) => row,
             Err(error) => {
                 // Not kept, so not in force.
-                if let (Some(live), Ok(old)) = (&live, self.shared.host.settings(&before.config, Micros(33_333))) {
+                if let (Some(live), Ok(old)) = (&live, self.shared.host.settings(&before.config, FRAME_MS_NOMINAL.micros())) {
                     live.configure(&self.shared, old)?;
                 }
                 return Err(error.into());
@@ -130,7 +130,8 @@ impl Service {
             return Err(RoomError::Live(name.to_owned()));
         }
         // What happened in it is written first: a room made anew under the name must not get it.
-        self.shared.writer.flush(FLUSH_MAX).await;
+        // A store that does not answer fails the deletion too.
+        let _ = tokio::time::timeout(FLUSH_MAX, self.shared.writer.flush()).await;
         self.shared.store.delete_room(name, if_revision).await?;
         self.rooms.remove(name);
         recording::delete(&room);

@@ -9,13 +9,14 @@
 //! starts a new shot, so that nothing of before judges what comes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
@@ -23,6 +24,7 @@ use super::audit::Audit;
 use super::meter;
 use super::room::{Room, lock};
 use crate::censor::areas;
+use crate::config::FRAME_MS_NOMINAL;
 use crate::host::HostError;
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::media::picture::Limits;
@@ -35,6 +37,7 @@ use crate::room::live::{self, Told};
 use crate::room::settings::Settings;
 use crate::room::source::{Counts, Cover, Published, Request, Source};
 use crate::store::SessionCounts;
+use crate::telemetry::room_span;
 use crate::vision::cover::cover;
 
 /// Messages that wait to be decoded, at most.
@@ -143,7 +146,8 @@ pub struct Stream {
     settings: Mutex<Arc<Settings>>,
     wants: [AtomicUsize; 2],
     bytes: AtomicU64,
-    ended: AtomicBool,
+    /// Why it is to end.
+    ended: Mutex<Option<String>>,
     exposed_since: Mutex<Option<Instant>>,
 }
 
@@ -155,7 +159,7 @@ impl Stream {
     pub async fn begin(room: &Arc<Room>, source_id: &str, raw: bool) -> Result<Arc<Self>, HostError> {
         let shared = room.shared.clone();
         let policies = room.policies().await;
-        let settings = Arc::new(shared.host.settings(&room.settled().config, FRAME_NOMINAL)?);
+        let settings = Arc::new(shared.host.settings(&room.settled().config, FRAME_MS_NOMINAL.micros())?);
         let number = shared.next_source();
         let (tell, told) = mpsc::channel(live::TOLD_MAX);
         let session = match shared.store.begin_session(&room.name, source_id, shared.clock.unix_us()).await {
@@ -184,7 +188,7 @@ impl Stream {
             settings: Mutex::new(settings.clone()),
             wants: [AtomicUsize::new(0), AtomicUsize::new(0)],
             bytes: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
+            ended: Mutex::default(),
             exposed_since: Mutex::default(),
         });
         let commits = tell.clone();
@@ -211,9 +215,10 @@ impl Stream {
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
         spawn_thread("cover", move || stream.cover_all(&weak));
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
-        shared.clone().frame_path.spawn(async move {
-            let path = stream.clone();
-            let dispatch_to = path.clone();
+        let span = room_span(&room.name);
+        let path = async move {
+            let publisher = stream.clone();
+            let dispatch_to = stream.clone();
             let answers = judges.clone();
             let dispatch = move |request: Request, now| {
                 if let Request::Look { why, .. } = &request {
@@ -223,8 +228,8 @@ impl Stream {
                 answers.dispatch(request, now, move |answer| _ = told.try_send(Told::Answer(answer)));
             };
             let clock = shared.clock;
-            let publish = |source: &Source, published: Published| path.published(source, published, &judges, clock.now());
-            let source = live::run(source, live::Inputs { frames, told }, dispatch, publish).await;
+            let publish = |source: &Source, published: Published| publisher.published(source, published, &judges, clock.now());
+            let source = live::run(source, live::Inputs { frames, told }, Some(clock.stream()), dispatch, publish).await;
             lock(&stream.tally).path = source.counts().clone();
             lock(&stream.outbox).closed = true;
             stream.left.notify_all();
@@ -232,7 +237,8 @@ impl Stream {
             judges.policies().leave(stream.number);
             shared.host.release(&stream.source_id);
             stream.close_session(weak).await;
-        });
+        };
+        room.shared.frame_path.spawn(path.instrument(span));
     }
 
     /// Takes what a publisher sent. Never waits: with a full queue the oldest goes.
@@ -505,7 +511,10 @@ impl Stream {
 
     /// No frame follows: what is in the line is still published.
     pub fn finish(&self, why: &str) {
-        if !self.ended.swap(true, Ordering::Relaxed) {
+        let mut ended = lock(&self.ended);
+        if ended.is_none() {
+            *ended = Some(why.to_owned());
+            // Nobody connected, nobody to tell.
             let _ = self.control.send(Control::Bye { reason: why.to_owned() });
             lock(&self.inbox).closed = true;
             self.arrived.notify_all();
@@ -513,7 +522,7 @@ impl Stream {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        lock(&self.ended).is_some()
     }
 
     /// Whether its last frame has been shown too.
@@ -589,7 +598,8 @@ impl Stream {
         });
         room.tell("stream_ended", body);
         let now = room.shared.clock.unix_us();
-        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), "the publisher left", now).await {
+        let why = lock(&self.ended).clone().unwrap_or_default();
+        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), &why, now).await {
             room.shared.store_failed(&error);
         }
     }

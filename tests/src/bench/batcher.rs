@@ -1,4 +1,4 @@
-//! `scrim-bench batcher [SECONDS] [SEED] [--short]`: the batcher's queue before a simulated GPU, in virtual time.
+//! `scrim-bench batcher [SECONDS] [SEED]`: the batcher's queue before a simulated GPU, in virtual time.
 //!
 //! Looks arrive as a Poisson process from 64 sources. One GPU runs a batch of *n* in 0.4 ms + *n* × 0.34 ms, so full batches of 8 make
 //! 2,564 looks a second, which is load 1. *Added* is what a look takes beyond the 0.74 ms that it would take alone on an idle GPU.
@@ -128,10 +128,8 @@ pub fn simulate(load: f64, optional: f64, length: Duration, seed: u64) -> Outcom
 /// # Errors
 /// When an argument is no number, or a goal is missed at load 0.8.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let usual = if arguments.iter().any(|argument| argument == "--short") { 5 } else { 60 };
-    let mut numbers = arguments.iter().filter(|argument| *argument != "--short");
-    let seconds: u64 = numbers.next().map_or(Ok(usual), |seconds| seconds.parse())?;
-    let first_seed: u64 = numbers.next().map_or(Ok(1), |seed| seed.parse())?;
+    let seconds: u64 = arguments.first().map_or(Ok(60), |seconds| seconds.parse())?;
+    let first_seed: u64 = arguments.get(1).map_or(Ok(1), |seed| seed.parse())?;
     println!("{SOURCES} sources, {seconds} s of virtual time, 3 seeds from {first_seed}; added ms beyond a lone look's 0.74 ms");
     println!("load  optional  looks     batch  p50    p95    p99    max     dropped   superseded  within 3 batches  optional wait max");
     for optional in [0.0, 0.3] {

@@ -244,3 +244,18 @@ fn add(totals: &mut Vec<(String, Score)>, name: &str, scored: &Score) {
     total.full_covers += scored.full_covers;
     total.looks += scored.looks;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_run_fails_on_what_viewers_should_not_have_seen() {
+        let case = Case { clip: "clip".to_owned(), variant: "plain", frames: Vec::new() };
+        let good = Score { face_frames: 9, ..Score::default() };
+        assert!(verify(&case, &good).is_ok());
+        for bad in [Score::default(), Score { exposed: 1, ..good.clone() }, Score { full_covers: 1, ..good }] {
+            assert!(verify(&case, &bad).is_err(), "{bad:?}");
+        }
+    }
+}

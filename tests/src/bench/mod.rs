@@ -6,6 +6,7 @@ pub mod coverage;
 pub mod model;
 pub mod parity;
 pub mod picture;
+pub mod pictures_served;
 pub mod pipeline;
 pub mod policy;
 pub mod words;

@@ -16,6 +16,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("pipeline", bench::pipeline::run),
     ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
+    ("serve", bench::pictures_served::run),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),
 ];

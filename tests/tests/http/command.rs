@@ -112,7 +112,7 @@ fn no_host_no_key_and_no_scrim_are_told_apart() -> Result<()> {
         &["plugin", "record", "--help"],
     ] {
         let output = scrim(help)?;
-        let help = text(&output.stdout);
+        let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(output.status.success() && help.contains("--url <URL>") && help.contains("[env: SCRIM_KEY]"), "{help}");
     }
     Ok(())

@@ -62,10 +62,10 @@ fn a_guest_that_misbehaves_when_it_is_tried_never_takes_over() -> Result<()> {
     add(&host, &built::guest("cascade")?)?.expect(201)?;
     for (how, stage, said) in [
         ("trap-configure", "configure", "trap"),
-        ("loop-configure", "configure", "processor time"),
+        ("loop-configure", "configure", "CPU time"),
         ("refuse", "configure", "refused on purpose"),
         ("trap", "smoke", "trap"),
-        ("loop", "smoke", "processor time"),
+        ("loop", "smoke", "CPU time"),
         ("hog", "smoke", "memory"),
         ("huge", "smoke", ""),
         ("obese", "", ""),
