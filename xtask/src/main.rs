@@ -96,7 +96,10 @@ fn short_benches() -> Result<()> {
     for name in ["cascade", "coverage", "pipeline", "rooms", "swap"] {
         scrim_tests("scrim-bench", &[name, "--short"])?;
     }
-    scrim_tests("scrim-soak", &["simulation", "--short"])
+    scrim_tests("scrim-soak", &["simulation", "--short"])?;
+    // The soak starts the binary that is built beside it.
+    cargo(&["build", "--release", "--workspace"])?;
+    scrim_tests("scrim-soak", &["serve", "--short"])
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.

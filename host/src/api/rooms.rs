@@ -57,8 +57,7 @@ async fn patch(
     Json(changes): Json<serde_json::Map<String, serde_json::Value>>,
 ) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
-    let settings = merged(&room.settled().settings, changes)?;
-    app.change_room(&room, settings, revision).await?;
+    app.change_room(&room, |before| merged(before, changes), revision).await?;
     let view = RoomView::of(&room);
     Ok((etag(view.revision), Json(view)))
 }

@@ -79,12 +79,24 @@ impl Service {
         Ok(room)
     }
 
-    /// Puts new settings in force, for the frames captured from then on.
+    /// Puts new settings in force, for the frames captured from then on. `change` makes them of the present ones; no other change comes
+    /// between.
     ///
     /// # Errors
-    /// When they can't work, the revision is not the current one, or the store fails: the old ones stay.
-    pub async fn change_room(&self, room: &Arc<Room>, settings: RoomSettings, if_revision: Option<i64>) -> Result<Settled, RoomError> {
+    /// When they can't be made or can't work, the revision is not the current one, or the store fails: the old ones stay.
+    pub async fn change_room<E: From<RoomError>>(
+        &self,
+        room: &Arc<Room>,
+        change: impl FnOnce(&RoomSettings) -> Result<RoomSettings, E>,
+        if_revision: Option<i64>,
+    ) -> Result<Settled, E> {
         let _write = room.writes.lock().await;
+        let settings = change(&room.settled().settings)?;
+        Ok(self.settle(room, settings, if_revision).await?)
+    }
+
+    /// To be called by whoever holds the room's lock for writes.
+    async fn settle(&self, room: &Arc<Room>, settings: RoomSettings, if_revision: Option<i64>) -> Result<Settled, RoomError> {
         let before = room.settled();
         if let Some(expected) = if_revision.filter(|expected| *expected != before.revision) {
             let what = format!("room {:?} (If-Match says {expected})", room.name);

@@ -1,7 +1,7 @@
 //! `scrim-soak NAME [--short] [ARGUMENT…]`: what runs for hours, or its short version; stops at the first thing that is wrong.
 
 use anyhow::{Context, bail};
-use scrim_tests::sim;
+use scrim_tests::{sim, soak};
 
 /// Seeds of a whole soak and of a short one, 10,000 frames of each plan to a seed.
 const SEEDS: u64 = 500;
@@ -21,6 +21,7 @@ fn main() -> anyhow::Result<()> {
             let seeds = number(words.next(), if short { SEEDS_SHORT } else { SEEDS })?;
             Ok(sim::soak(first, seeds, sim::FRAMES)?)
         }
-        other => bail!("no soak is called \"{other}\"; there is simulation [FIRST_SEED [SEEDS]]"),
+        "serve" => soak::run(words.map(String::as_str).collect::<Vec<_>>().as_slice(), short),
+        other => bail!("no soak is called \"{other}\"; there are serve [MINUTES] and simulation [FIRST_SEED [SEEDS]]"),
     }
 }
