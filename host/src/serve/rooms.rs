@@ -11,7 +11,6 @@ use super::stream::Stream;
 use super::{ServeError, Service, recording};
 use crate::config::{Config, FRAME_MS_NOMINAL, Fault, RoomSettings};
 use crate::host::HostError;
-use crate::media::frame::Micros;
 use crate::store::{RoomRow, Scope, StoreError};
 
 /// How long a deletion waits for the room's last events to be written.
