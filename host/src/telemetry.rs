@@ -68,11 +68,13 @@ impl<'a> MakeWriter<'a> for AboveBars {
 struct Line<'a>(&'a MultiProgress);
 
 impl Write for Line<'_> {
+    /// A line that can't be written (a full disk, a closed pipe) is lost: telling of it on standard error would fail as well, and panic.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        let _ = self.0.suspend(|| io::stderr().write_all(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

@@ -10,6 +10,10 @@ const ALIKE_MAX = 3;
 /** Brightest mean of pixels under the black cover, and least mean difference to what is there in the raw picture. */
 const BLACK_MAX = 12, UNLIKE_MIN = 25;
 const PAIRS = 6;
+/** Least time between both pictures of a frame, ms, in a room that delays by 400: a raw picture may be late on a busy machine. */
+const DELAY_SEEN_MIN = 200;
+/** Share of the picture under masks from which a face is a near one. */
+const NEAR = 0.04;
 
 /** In the page, in one step: what both canvases show. None unless they show one frame, with masks. */
 function pair(edge) {
@@ -18,7 +22,13 @@ function pair(edge) {
   if (!sequence || raw.dataset.sequence !== sequence || cover !== "masked") return null;
   const { width, height } = moderated;
   if (raw.width !== width || raw.height !== height) return { fault: `${raw.width}×${raw.height} beside ${width}×${height}` };
-  const [before, after] = [raw, moderated].map((canvas) => canvas.getContext("2d").getImageData(0, 0, width, height).data);
+  // Read from copies: the page's own canvases are not made to be read.
+  const pixels = (canvas) => {
+    const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    return copy.getImageData(0, 0, width, height).data;
+  };
+  const [before, after] = [pixels(raw), pixels(moderated)];
   const boxes = JSON.parse(masks).map((m) => [m.x * width, m.y * height, (m.x + m.width) * width, (m.y + m.height) * height]);
   const within = (x, y, by) => boxes.some(([l, t, r, b]) => x >= l - by && x < r + by && y >= t - by && y < b + by);
   const sums = { under: 0, bright: 0, changed: 0, beside: 0, unlike: 0 };
@@ -136,6 +146,7 @@ async function pressAll(url, page, faults) {
     const told = (await api(url, "/v1/rooms/demo/events?limit=1000")).events.some(({ body }) => body.event === kind);
     check(told, `no event tells of ${kind}`);
   }
+  await shadowed();
 }
 
 async function readFigures(url, page) {
@@ -146,7 +157,7 @@ async function readFigures(url, page) {
   }
   // Far below what a machine that does nothing else shows.
   check(Number(await text(page, "#rate")) > 3, `${await text(page, "#rate")} frames/s`);
-  check(parseInt(await text(page, "#latency"), 10) >= 350, `${await text(page, "#latency")} from raw to covered, in a room that delays by 400 ms`);
+  check(parseInt(await text(page, "#latency"), 10) >= DELAY_SEEN_MIN, `${await text(page, "#latency")} from raw to covered, in a room that delays by 400 ms`);
   const events = await page.locator("#events li").count();
   check(events > 0 && events <= 30, `${events} events`);
   check((await text(page, "#policy-threshold .v-last")).includes("FACE"), "the threshold policy's last decision is not shown");
@@ -178,7 +189,11 @@ await main(async (url, out) => {
     const names = (all) => all.replaceAll(/skin-cascade@\d\.0\.0/g, "");
     check(names(before) === names(after), `the page moved: ${before}\n---\n${after}`);
     await page.evaluate(() => { document.activeElement.blur(); scrollTo(0, 0); });
-    await until("a face to be seen on the picture of the page", () => page.evaluate(() => document.getElementById("moderated").dataset.cover === "masked"));
+    await page.mouse.move(0, 0);
+    await until("a near face under a mask", () => page.evaluate((near) => {
+      const { cover, masks } = document.getElementById("moderated").dataset;
+      return cover === "masked" && JSON.parse(masks).reduce((sum, mask) => sum + mask.width * mask.height, 0) > near;
+    }, NEAR));
     await page.screenshot({ path: out });
     await loseAndFindTheHost(page, faults);
   });

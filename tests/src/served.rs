@@ -108,8 +108,16 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub fn start(data_dir: &Path, more: &str) -> Result<Self> {
+        Self::start_under(&[], data_dir, more)
+    }
+
+    /// As [`Served::start`], by a program that runs it: `&["env", "--ignore-signal=XFSZ"]`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_under(wrapper: &[&str], data_dir: &Path, more: &str) -> Result<Self> {
         let config = prepare(data_dir, more)?;
-        Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &[])
+        Self::spawn(wrapper, data_dir, &["--config".as_ref(), config.as_os_str()], &[])
     }
 
     /// As [`Served::start`], with the demo's room fed from a clip.
@@ -138,8 +146,19 @@ impl Served {
     /// # Errors
     /// When it does not start.
     pub fn start_with(data_dir: &Path, flags: &[&std::ffi::OsStr], variables: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn(&[], data_dir, flags, variables)
+    }
+
+    fn spawn(wrapper: &[&str], data_dir: &Path, flags: &[&std::ffi::OsStr], variables: &[(&str, &str)]) -> Result<Self> {
         let log = std::fs::File::options().create(true).append(true).open(data_dir.join("serve.log"))?;
-        let mut command = Command::new(binary()?);
+        let mut command = match wrapper {
+            [] => Command::new(binary()?),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary()?);
+                command
+            }
+        };
         command.args(["--log", "info", "serve", "--bind", "127.0.0.1:0"]).args(flags).envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let output = child.stdout.take().context("its output is piped")?;

@@ -8,8 +8,6 @@ use scrim_host::censor::{self, Job, Swap, areas};
 use scrim_host::config::Config;
 use scrim_host::geometry::Rect;
 use scrim_host::host::Host;
-use scrim_host::infer::Detector;
-use scrim_host::infer::model::Fit;
 use scrim_host::media::file::FileSource;
 use scrim_host::media::frame::{Frame, Micros};
 use scrim_host::plugin::events::PolicyEvent;
@@ -17,8 +15,8 @@ use scrim_host::plugin::prepare::Candidate;
 use scrim_host::plugin::types::Slot;
 use scrim_host::room::note::Note;
 use scrim_host::vision::cover::Style;
+use scrim_tests::built;
 use scrim_tests::coverage::{reference, score::score};
-use scrim_tests::{bench, built};
 
 fn host(home: &Path) -> Result<Host> {
     let text = format!(
@@ -62,13 +60,6 @@ fn frames(file: &Path) -> Result<Vec<Frame>> {
     Ok(FileSource::open(file)?.collect::<Result<_, _>>()?)
 }
 
-/// Faces on every raw frame, by the detector in the package's own mode.
-fn faces(raw: &[Frame]) -> Result<Vec<Vec<Rect>>> {
-    let mut square = bench::model::open("nudenet-320n", 1, |spec| Arc::make_mut(spec).input.fit = Fit::Square)?;
-    let found = raw.iter().map(|frame| square.detect(&[frame]).map(|mut f| f.pop().unwrap_or_default()));
-    Ok(reference::faces(&found.collect::<Result<Vec<_>, _>>()?))
-}
-
 #[test]
 fn a_clip_comes_out_covered_whatever_its_cascade_does() -> Result<()> {
     let home = tempfile::tempdir()?;
@@ -96,7 +87,7 @@ fn a_clip_comes_out_covered_whatever_its_cascade_does() -> Result<()> {
     let run = run(&host, &input, &output, false, swaps)?;
 
     let (raw, out) = (frames(&input)?, frames(&output)?);
-    let scored = score(&run.covers, &faces(&raw)?, 24, run.looks, run.full);
+    let scored = score(&run.covers, &reference::faces_on(&raw)?, 24, run.looks, run.full);
     assert!(scored.face_frames >= 100, "the clip shows a face: {scored:?}");
     assert_eq!((scored.exposed, scored.full_covers), (0, 0), "{scored:?}");
     assert!(scored.area_ratio() < 1.8, "{scored:?}");

@@ -77,7 +77,7 @@ fn traffic(host: &Served) -> Result<()> {
     let event = event.with_context(|| format!("no face in {judged}"))?;
     host.json("POST", &at("feedback"), &json!({ "event_id": event, "correct": true }))?.expect(200)?;
     host.json("POST", &at("messages"), &json!({ "text": TEXT, "author": AUTHOR }))?.expect(200)?;
-    host.json("POST", &at("policy/cascade/shadow"), &json!({ "plugin": "skin-cascade@1.0.0" }))?.expect(200)?;
+    host.json("POST", &at("policy/threshold/shadow"), &json!({ "plugin": "adaptive-threshold@1.0.0" }))?.expect(200)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let during = std::thread::scope(|scope| {
         let streaming = scope.spawn(|| runtime.block_on(stream(host, &png)));

@@ -1,7 +1,7 @@
 //! `/v1/rooms/{room}/stream`: frames in and covered frames out over a WebSocket (docs/stream.md), and the demo's raw pictures.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -29,6 +29,8 @@ use crate::serve::stream::{Offered, Shown, Stream};
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Without a word for so long a connection is cut.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long the other side may take to answer a good-bye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How long a watcher waits for a stream to begin before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -148,8 +150,16 @@ async fn publish(socket: WebSocket, room: Arc<Room>, stream: Arc<Stream>, want: 
     let (tell_want, wants) = watch::channel(want);
     let ended = match hello(&mut out, &room, &stream).await {
         Ok(()) => {
-            let writing = tokio::spawn(write(out, stream.clone(), wants));
-            let ended = read(incoming, &stream, &tell_want).await;
+            let mut writing = tokio::spawn(write(out, stream.clone(), wants));
+            let mut reading = std::pin::pin!(read(incoming, &stream, &tell_want));
+            let ended = tokio::select! {
+                ended = &mut reading => ended,
+                // Unread messages would make the system take back what was sent last: they are read until the other side closes too.
+                _ = &mut writing => match tokio::time::timeout(GOODBYE_MAX, reading).await {
+                    Ok(ended) => ended,
+                    Err(_) => Ended::Cut,
+                },
+            };
             writing.abort();
             ended
         }
@@ -179,6 +189,8 @@ async fn read(mut incoming: SplitStream<WebSocket>, stream: &Stream, want: &watc
             Ok(Some(Err(_)) | None) | Err(_) => return Ended::Cut,
         };
         match message {
+            // After the end the line is still shown; what comes then is for nobody.
+            Message::Binary(_) if stream.has_ended() => {}
             Message::Binary(bytes) => stream.offer(Offered::Message(bytes)),
             Message::Text(text) => match wire::parse_publisher_control(&text) {
                 Ok(PublisherControl::Hello { want: wanted, .. }) => _ = want.send_replace(wanted.format()),
@@ -187,27 +199,20 @@ async fn read(mut incoming: SplitStream<WebSocket>, stream: &Stream, want: &watc
             Message::Close(_) => return Ended::Closed,
             Message::Ping(_) | Message::Pong(_) => {}
         }
-        if stream.has_ended() {
-            return Ended::Closed;
-        }
     }
 }
 
 /// Covered frames, what is told, and a ping now and then, until the connection or the stream is over.
 async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Option<Format>>) {
     let mut controls = stream.controls();
-    let mut want = *wants.borrow_and_update();
+    let (mut want, mut missed) = (*wants.borrow_and_update(), 0);
     let (mut frames, mut ticket) = stream.watch(want);
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
     loop {
         let sent = tokio::select! {
             shown = frames.recv() => match shown {
                 Ok(shown) => send_shown(&mut out, &shown, want).await,
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    let lost = Control::Dropped { count: missed, total: missed, reason: "viewer".to_owned() };
-                    metrics::counter!(crate::serve::meter::FRAMES_DROPPED, "reason" => "viewer").increment(missed);
-                    out.send(Message::Text(lost.to_text().into())).await
-                }
+                Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, count, &mut missed).await,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Ok(()) = wants.changed() => {
@@ -220,7 +225,7 @@ async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Opt
                 let told = out.send(Message::Text(control.to_text().into())).await;
                 if ends {
                     // What is in the delay line is still shown before the connection closes.
-                    let _ = drain(&mut out, &mut frames, want).await;
+                    let _ = rest(&mut out, &stream, &mut frames, want).await;
                     let close = CloseFrame { code: close_code::NORMAL, reason: "the stream is over".into() };
                     // The other side may be gone already.
                     let _ = out.send(Message::Close(Some(close))).await;
@@ -237,15 +242,38 @@ async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Opt
     drop(ticket);
 }
 
-async fn drain(out: &mut Out, frames: &mut broadcast::Receiver<Arc<Shown>>, want: Option<Format>) -> Result<(), axum::Error> {
-    // No longer than the longest delay.
-    let until = Instant::now() + Duration::from_secs(11);
-    while let Ok(Ok(shown)) =
-        tokio::time::timeout(until.saturating_duration_since(Instant::now()).min(Duration::from_secs(1)), frames.recv()).await
-    {
-        send_shown(out, &shown, want).await?;
+/// What is shown until the stream is over.
+async fn rest(
+    out: &mut Out,
+    stream: &Stream,
+    frames: &mut broadcast::Receiver<Arc<Shown>>,
+    want: Option<Format>,
+) -> Result<(), axum::Error> {
+    loop {
+        tokio::select! {
+            shown = frames.recv() => match shown {
+                Ok(shown) => send_shown(out, &shown, want).await?,
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            () = ended(stream) => break,
+        }
     }
-    Ok(())
+    loop {
+        match frames.try_recv() {
+            Ok(shown) => send_shown(out, &shown, want).await?,
+            Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Tells a viewer that it was too slow for so many frames.
+async fn lagged(out: &mut Out, count: u64, missed: &mut u64) -> Result<(), axum::Error> {
+    *missed += count;
+    metrics::counter!(crate::serve::meter::FRAMES_DROPPED, "reason" => "viewer").increment(count);
+    let lost = Control::Dropped { count, total: *missed, reason: "viewer".to_owned() };
+    out.send(Message::Text(lost.to_text().into())).await
 }
 
 async fn send_shown(out: &mut Out, shown: &Shown, want: Option<Format>) -> Result<(), axum::Error> {
@@ -272,7 +300,7 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
             }
             continue;
         };
-        let (mut frames, _ticket) = stream.watch(want);
+        let ((mut frames, _ticket), mut missed) = (stream.watch(want), 0);
         if hello(&mut out, &room, &stream).await.is_err() {
             return;
         }
@@ -280,11 +308,7 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
             let sent = tokio::select! {
                 shown = frames.recv() => match shown {
                     Ok(shown) => send_shown(&mut out, &shown, want).await,
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        metrics::counter!(crate::serve::meter::FRAMES_DROPPED, "reason" => "viewer").increment(missed);
-                        let lost = Control::Dropped { count: missed, total: missed, reason: "viewer".to_owned() };
-                        out.send(Message::Text(lost.to_text().into())).await
-                    }
+                    Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, count, &mut missed).await,
                     Err(broadcast::error::RecvError::Closed) => break,
                 },
                 heard = incoming.next() => match heard {
@@ -292,8 +316,13 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
                     Some(Ok(_)) => Ok(()),
                 },
                 _ = ping.tick() => out.send(Message::Ping(bytes::Bytes::new())).await,
-                // The stream's own end is heard by its ticket: nobody sends any more.
-                () = ended(&stream) => break,
+                () = ended(&stream) => {
+                    let told = rest(&mut out, &stream, &mut frames, want).await;
+                    if told.is_ok() {
+                        break;
+                    }
+                    told
+                }
             };
             if sent.is_err() {
                 return;

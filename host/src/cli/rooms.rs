@@ -8,7 +8,7 @@ use super::client::{Client, HostArgs};
 use super::policy::Choice;
 use super::{Outcome, table};
 
-/// List the rooms of a running host: whether they are live, their delay, what they cover, who decides
+/// List a running host's rooms: live or not, delay, covers, policies
 ///
 /// A policy stands as `SLOT=NAME@VERSION`; a slot without one has the host's own default.
 #[derive(Debug, clap::Args)]

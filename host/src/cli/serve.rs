@@ -107,20 +107,25 @@ async fn serve(config: Config, keys: Keys, clip: Option<PathBuf>, context: &Cont
     let app = router(service.clone(), gate, metrics);
     let timeout = Duration::from_secs(u64::from(serve.drain_timeout_s.get()));
     let draining = service.clone();
-    let (drained, finished) = tokio::sync::oneshot::channel();
+    let (drained, mut finished) = tokio::sync::oneshot::channel();
     let stopping = async move {
         stop_signal().await;
         tracing::info!("draining");
         tokio::spawn(async move {
             draining.drain(timeout).await;
+            // Whoever waits for it may have failed.
             let _ = drained.send(());
         });
     };
     let served = axum::serve(listener, app).with_graceful_shutdown(stopping);
     tokio::select! {
-        ended = served => ended.context("serving ended")?,
+        ended = served => {
+            ended.context("serving ended")?;
+            // The last connection may be gone before the last frame is out and the state is kept.
+            let _ = finished.await;
+        }
         // Connections that do not end by themselves do not hold the process up.
-        _ = async { finished.await.ok(); tokio::time::sleep(Duration::from_millis(200)).await } => {}
+        _ = &mut finished => tokio::time::sleep(Duration::from_millis(200)).await,
     }
     println!("drained");
     Ok(())

@@ -11,6 +11,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
 use serde_json::{Map, Value};
 
+use super::values::FORMATS;
 use super::{Config, RoomSettings, room};
 
 /// A configuration file that cannot be used.
@@ -131,8 +132,11 @@ fn drop_nulls(json: &mut Value) {
 
 /// The configuration, unless the schema or a relation between its settings says otherwise.
 fn checked(mut json: Value, mut faults: Vec<Fault>) -> Result<Config, Vec<Fault>> {
-    static VALIDATOR: LazyLock<jsonschema::Validator> =
-        LazyLock::new(|| jsonschema::validator_for(schema()).expect("the schema is derived from our own types"));
+    static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let options = jsonschema::options().should_validate_formats(true);
+        let options = FORMATS.iter().fold(options, |options, (name, takes)| options.with_format(*name, *takes));
+        options.build(schema()).expect("the schema is derived from our own types")
+    });
     for error in VALIDATOR.iter_errors(&json) {
         explain(&error, &mut faults);
     }
@@ -276,7 +280,7 @@ fn explain(error: &jsonschema::ValidationError<'_>, faults: &mut Vec<Fault>) {
             let options = schema_at(&path).and_then(|node| node.get("oneOf")?.as_array());
             faults.push(one_of(&mut options.into_iter().flatten().filter_map(|option| option.get("const"))));
         }
-        ValidationErrorKind::Pattern { .. } => faults.push(fault(format!("is {}", shown(found)))),
+        ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Format { .. } => faults.push(fault(format!("is {}", shown(found)))),
         ValidationErrorKind::MinItems { .. } | ValidationErrorKind::MinLength { .. } => faults.push(fault("is empty".to_owned())),
         _ => faults.push(fault(error.to_string())),
     }

@@ -78,7 +78,7 @@ macro_rules! text_value {
                 stringify!($type).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "x-expected": $expected })
+                json_schema!({ "type": "string", "pattern": $pattern, "format": stringify!($type), "x-expected": $expected })
             }
         }
 
@@ -89,6 +89,18 @@ macro_rules! text_value {
         }
     };
 }
+
+/// Which texts each type takes, by the format of its schema: a pattern can't say what an address is.
+pub(super) const FORMATS: [(&str, fn(&str) -> bool); 8] = [
+    ("Color", |text| Color::read(text).is_some()),
+    ("DetectorName", |text| DetectorName::read(text).is_some()),
+    ("LabelGlob", |text| LabelGlob::read(text).is_some()),
+    ("PluginName", |text| PluginName::read(text).is_some()),
+    ("PluginVersion", |text| PluginVersion::read(text).is_some()),
+    ("Sampler", |text| Sampler::read(text).is_some()),
+    ("ProviderName", |text| ProviderName::read(text).is_some()),
+    ("BindAddress", |text| BindAddress::read(text).is_some()),
+];
 
 /// 8 bits a channel, sRGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -145,7 +157,7 @@ impl fmt::Display for DetectorName {
 #[serde(try_from = "String")]
 pub struct LabelGlob(pub String);
 
-text_value!(LabelGlob, r"^[^\s\u0085,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
+text_value!(LabelGlob, r"^[^\s,]+$", "a label or a pattern such as \"*_EXPOSED\", without spaces or commas");
 
 impl LabelGlob {
     /// What NudeNet calls bare.

@@ -70,6 +70,8 @@ pub struct Frame {
     pub height: usize,
     pub range: Range,
     pub matrix: Matrix,
+    /// Its publisher was cut off before it: a new shot begins with it, however short the gap was.
+    pub resumed: bool,
     data: Arc<Vec<u8>>,
 }
 
@@ -89,7 +91,7 @@ impl Frame {
     /// If `data` is not [`i420_len`] bytes: the media side checks what comes from outside.
     pub fn new(seq: FrameSeq, at: Micros, width: usize, height: usize, range: Range, matrix: Matrix, data: Vec<u8>) -> Self {
         assert_eq!(data.len(), i420_len(width, height), "an I420 frame of {width}x{height}");
-        Self { seq, at, width, height, range, matrix, data: Arc::new(data) }
+        Self { seq, at, width, height, range, matrix, resumed: false, data: Arc::new(data) }
     }
 
     /// Luma, Cb, Cr.

@@ -471,6 +471,10 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CatalogError> {
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io(folder))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(io(path))?;
     file.persist(path).map_err(|error| io(path)(error.error))?;
+    // The new name is in the folder, which is written by itself. Only Unix opens folders as files.
+    if cfg!(unix) {
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))?;
+    }
     Ok(())
 }
 

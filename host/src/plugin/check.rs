@@ -1,7 +1,10 @@
 //! What can be known of a plugin from its bytes alone, before anything of it runs: world, contract version, imports, size.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wit_component::ComponentEncoder;
 use wit_parser::decoding::DecodedWasm;
+use wit_parser::{PackageName, Resolve};
 
 use super::engine::ClassName;
 use super::types::Slot;
@@ -87,7 +90,44 @@ pub fn check(bytes: &[u8]) -> Result<Checked, CheckError> {
     Ok(Checked { bytes, slot, class, imports })
 }
 
+/// Which package needs which.
+type Needs = BTreeMap<PackageName, BTreeSet<PackageName>>;
+
+/// The encoder follows packages to those that they need, and takes for granted that this ends: in a circle its stack overflows, which nothing
+/// can catch. So circles in the types that a module carries are looked for first.
+fn without_circles(module: &[u8]) -> Result<(), CheckError> {
+    let unreadable = |error: &dyn std::fmt::Display| CheckError::Encode(format!("{error:#}"));
+    let mut needs = Needs::new();
+    for payload in wasmparser::Parser::new(0).parse_all(module) {
+        if let wasmparser::Payload::CustomSection(section) = payload.map_err(|error| unreadable(&error))?
+            && section.name().starts_with("component-type")
+        {
+            let (resolve, _) = wit_parser::decoding::decode_world(section.data()).map_err(|error| unreadable(&error))?;
+            add_needs(&resolve, &mut needs);
+        }
+    }
+    // Packages whose needs are met go, round after round; what never goes needs itself.
+    while !needs.is_empty() {
+        let left = needs.len();
+        let known: BTreeSet<PackageName> = needs.keys().cloned().collect();
+        needs.retain(|_, on| on.iter().any(|package| known.contains(package)));
+        if needs.len() == left {
+            let names: Vec<String> = needs.keys().map(ToString::to_string).collect();
+            return Err(CheckError::Encode(format!("its types need each other in a circle: {}", names.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+fn add_needs(resolve: &Resolve, needs: &mut Needs) {
+    for (id, package) in resolve.packages.iter() {
+        let on = resolve.package_direct_deps(id).map(|needed| resolve.packages[needed].name.clone());
+        needs.entry(package.name.clone()).or_default().extend(on);
+    }
+}
+
 fn encode(module: &[u8]) -> Result<Vec<u8>, CheckError> {
+    without_circles(module)?;
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true);
     encoder.module(module).and_then(|encoder| encoder.encode()).map_err(|error| CheckError::Encode(format!("{error:#}")))
@@ -132,4 +172,49 @@ fn class_of(imports: &[String]) -> Result<ClassName, CheckError> {
         class = ClassName::Wasi;
     }
     Ok(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of equal length, so that one name can be put in another's place within the binary.
+    const TYPES: &str = "
+        package own:own;
+        world plugin { import two:two/middle; }
+        package two:two { interface middle { use low:low/base.{thing}; f: func(t: thing); } }
+        package low:low { interface base { record thing { x: u32 } } }
+    ";
+
+    fn module() -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("types.wit", TYPES).expect("WIT");
+        let world = resolve.select_world(&[package], Some("plugin")).expect("a world");
+        let types = wit_component::metadata::encode(&resolve, world, wit_component::StringEncoding::UTF8, None).expect("types");
+        let name = "component-type:plugin";
+        let mut section = vec![name.len() as u8];
+        section.extend_from_slice(name.as_bytes());
+        section.extend_from_slice(&types);
+        let mut module = b"\0asm\x01\0\0\0\0".to_vec();
+        let length = section.len() as u32;
+        // Unsigned LEB128 in two bytes.
+        module.extend([(length & 0x7f) as u8 | 0x80, (length >> 7) as u8]);
+        module.extend(section);
+        module
+    }
+
+    #[test]
+    fn types_that_need_each_other_in_a_circle_are_refused() {
+        let good = module();
+        assert!(without_circles(&good).is_ok());
+        let (from, to) = (b"low:low", b"own:own");
+        let mut bad = good;
+        for at in 0..bad.len() - from.len() {
+            if bad[at..].starts_with(from) {
+                bad[at..at + to.len()].copy_from_slice(to);
+            }
+        }
+        let refused = check(&bad).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("in a circle"), "{refused:?}");
+    }
 }

@@ -240,7 +240,7 @@ impl Source {
             interval = frame.at.saturating_sub(newest.at);
             let gap = interval > self.settings.look_max.min(self.settings.delay).max(GAP_MIN);
             step = signature.compare(&newest.signature);
-            let cut = gap || size != newest.size || step.is_cut(&newest.change);
+            let cut = gap || frame.resumed || size != newest.size || step.is_cut(&newest.change);
             shot = newest.shot + u32::from(cut);
             if cut {
                 closes = Some(newest.seq);

@@ -276,7 +276,7 @@ async fn keep(service: std::sync::Weak<Service>) {
         metrics::gauge!(meter::DELAY_LINE_BYTES).set(bytes as f64);
         metrics::gauge!(meter::ROOMS, "state" => "warm").set(f64::from(warm));
         metrics::gauge!(meter::ROOMS, "state" => "idle").set(rooms.len() as f64 - f64::from(warm));
-        if round % ROUNDS_TO_CHECK == 0 {
+        if round % ROUNDS_TO_CHECK == 0 || shared.store_fault().is_some() {
             service.check_store(&rooms).await;
         }
         round += 1;

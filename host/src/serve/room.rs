@@ -379,6 +379,8 @@ impl Room {
 
     /// Makes what is in force in a slot the room's own choice, in the store too.
     async fn keep_choice_in_force(&self, slot: Slot) {
+        // The choice that is just being stored may be the one that failed.
+        let _write = self.writes.lock().await;
         let Some(policies) = self.policies_if_warm() else { return };
         let status = policies.slot(slot).status();
         let (Some(plugin), Some(config)) = (status.plugin, status.config) else { return };

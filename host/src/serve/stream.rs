@@ -9,13 +9,13 @@
 //! starts a new shot, so that nothing of before judges what comes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -106,7 +106,9 @@ pub struct Tally {
 
 #[derive(Default)]
 struct Inbox {
-    waiting: VecDeque<Offered>,
+    /// Each with whether its publisher was away before it.
+    waiting: VecDeque<(Offered, bool)>,
+    resumes: bool,
     closed: bool,
 }
 
@@ -146,8 +148,10 @@ pub struct Stream {
     settings: Mutex<Arc<Settings>>,
     wants: [AtomicUsize; 2],
     bytes: AtomicU64,
-    /// Why it is to end.
-    ended: Mutex<Option<String>>,
+    /// Why no frame follows.
+    ended: OnceLock<String>,
+    /// Its last frame has been shown.
+    over: AtomicBool,
     exposed_since: Mutex<Option<Instant>>,
 }
 
@@ -188,7 +192,8 @@ impl Stream {
             settings: Mutex::new(settings.clone()),
             wants: [AtomicUsize::new(0), AtomicUsize::new(0)],
             bytes: AtomicU64::new(0),
-            ended: Mutex::default(),
+            ended: OnceLock::new(),
+            over: AtomicBool::new(false),
             exposed_since: Mutex::default(),
         });
         let commits = tell.clone();
@@ -213,7 +218,12 @@ impl Stream {
         let (stream, weak, policies) = (self.clone(), Arc::downgrade(room), judges.policies().clone());
         spawn_thread("decode", move || stream.decode(&weak, &policies, &frame_in));
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
-        spawn_thread("cover", move || stream.cover_all(&weak));
+        let (covering, covered) = oneshot::channel::<()>();
+        spawn_thread("cover", move || {
+            stream.cover_all(&weak);
+            stream.over.store(true, Ordering::Relaxed);
+            drop(covering);
+        });
         let (stream, weak) = (self.clone(), Arc::downgrade(room));
         let span = room_span(&room.name);
         let path = async move {
@@ -235,7 +245,9 @@ impl Stream {
             stream.left.notify_all();
             judges.policies().source_ended(&stream.source_id, clock.now());
             judges.policies().leave(stream.number);
-            shared.host.release(&stream.source_id);
+            shared.host.release(&stream.admission_id());
+            // The thread says nothing; it lets go when the last frame is shown, or when it never began.
+            let _ = covered.await;
             stream.close_session(weak).await;
         };
         room.shared.frame_path.spawn(path.instrument(span));
@@ -247,10 +259,14 @@ impl Stream {
         metrics::counter!(meter::FRAMES_IN, "way" => way).increment(1);
         let mut inbox = lock(&self.inbox);
         let full = inbox.waiting.len() >= QUEUE_MAX;
-        if full {
-            inbox.waiting.pop_front();
+        if full
+            && let Some((_, true)) = inbox.waiting.pop_front()
+            && let Some((_, resumed)) = inbox.waiting.front_mut()
+        {
+            *resumed = true;
         }
-        inbox.waiting.push_back(offered);
+        let resumed = std::mem::take(&mut inbox.resumes);
+        inbox.waiting.push_back((offered, resumed));
         let waiting = inbox.waiting.len();
         drop(inbox);
         self.arrived.notify_one();
@@ -278,7 +294,7 @@ impl Stream {
         let _ = self.control.send(Control::Dropped { count, total, reason: reason.to_owned() });
     }
 
-    fn next_offered(&self) -> Option<Offered> {
+    fn next_offered(&self) -> Option<(Offered, bool)> {
         let mut inbox = lock(&self.inbox);
         loop {
             if let Some(offered) = inbox.waiting.pop_front() {
@@ -294,8 +310,9 @@ impl Stream {
     /// The decoding thread.
     fn decode(&self, room: &Weak<Room>, policies: &crate::room::policies::Policies, to: &mpsc::Sender<Frame>) {
         let (mut seq, mut clock, mut admitted) = (0, None::<(u64, Micros)>, None);
-        let mut last_at = Micros::ZERO;
-        while let Some(offered) = self.next_offered() {
+        let (mut last_at, mut resumes) = (Micros::ZERO, false);
+        while let Some((offered, resumed)) = self.next_offered() {
+            resumes |= resumed;
             let Some(room) = room.upgrade() else { return };
             let shared = &room.shared;
             let since = Instant::now();
@@ -332,6 +349,7 @@ impl Stream {
             frame.seq = FrameSeq(seq);
             frame.at = at;
             seq += 1;
+            frame.resumed = std::mem::take(&mut resumes);
             lock(&self.publisher).last_sequence = Some(sequence);
             lock(&self.names).push_back((frame.seq, sequence, capture_us));
             policies.captured(at);
@@ -362,7 +380,12 @@ impl Stream {
 
     fn admit(&self, shared: &Shared, (width, height): (usize, usize)) -> Result<(), HostError> {
         let settings = lock(&self.settings).clone();
-        shared.host.admit(&self.source_id, &settings, &admission::Format { width, height, frames_per_s: 1e6 / FRAME_NOMINAL.0 as f64 })
+        shared.host.admit(&self.admission_id(), &settings, &admission::Format { width, height, frames_per_s: 1e6 / FRAME_NOMINAL.0 as f64 })
+    }
+
+    /// One caller may publish in many rooms.
+    fn admission_id(&self) -> String {
+        format!("{} ({})", self.source_id, self.session)
     }
 
     /// A frame leaves the delay line; must not wait.
@@ -392,14 +415,20 @@ impl Stream {
 
     fn name_of(&self, seq: FrameSeq) -> (u64, u64) {
         let mut names = lock(&self.names);
+        let (mut left_out, mut found) = (0, (seq.0, 0));
         while let Some((named, sequence, capture_us)) = names.pop_front() {
             if named == seq {
-                return (sequence, capture_us);
+                found = (sequence, capture_us);
+                break;
             }
-            // The frame path left it out: the delay became shorter.
-            metrics::counter!(meter::FRAMES_DROPPED, "reason" => "shortened").increment(1);
+            left_out += 1;
         }
-        (seq.0, 0)
+        drop(names);
+        if left_out > 0 {
+            // The delay became shorter.
+            self.dropped(left_out, "shortened");
+        }
+        found
     }
 
     fn next_published(&self) -> Option<(Published, u64, u64)> {
@@ -489,6 +518,7 @@ impl Stream {
         }
         publisher.connected = true;
         publisher.gone = None;
+        lock(&self.inbox).resumes = true;
         true
     }
 
@@ -511,10 +541,7 @@ impl Stream {
 
     /// No frame follows: what is in the line is still published.
     pub fn finish(&self, why: &str) {
-        let mut ended = lock(&self.ended);
-        if ended.is_none() {
-            *ended = Some(why.to_owned());
-            // Nobody connected, nobody to tell.
+        if self.ended.set(why.to_owned()).is_ok() {
             let _ = self.control.send(Control::Bye { reason: why.to_owned() });
             lock(&self.inbox).closed = true;
             self.arrived.notify_all();
@@ -522,13 +549,12 @@ impl Stream {
     }
 
     pub fn has_ended(&self) -> bool {
-        lock(&self.ended).is_some()
+        self.ended.get().is_some()
     }
 
     /// Whether its last frame has been shown too.
     pub fn is_over(&self) -> bool {
-        let outbox = lock(&self.outbox);
-        outbox.closed && outbox.waiting.is_empty()
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Tells the publisher that a message of its was not taken.
@@ -590,18 +616,18 @@ impl Stream {
         self.finish("the stream is over");
         metrics::gauge!(meter::STREAMS).decrement(1.0);
         let Some(room) = room.upgrade() else { return };
-        lock(&room.stream).take_if(|live| live.session == self.session);
         let tally = self.tally();
         let body = json!({
             "session": self.session, "source": self.source_id, "frames": tally.shown, "covered": tally.covered,
             "dropped": tally.dropped, "audited": tally.audited, "exposed": tally.exposed,
         });
         room.tell("stream_ended", body);
-        let now = room.shared.clock.unix_us();
-        let why = lock(&self.ended).clone().unwrap_or_default();
-        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), &why, now).await {
+        let (why, now) = (self.ended.get().map_or("", |why| why), room.shared.clock.unix_us());
+        if let Err(error) = room.shared.store.end_session(self.session, self.session_counts(), why, now).await {
             room.shared.store_failed(&error);
         }
+        // Last, so that whoever finds the room without a stream finds the session ended.
+        lock(&room.stream).take_if(|live| live.session == self.session);
     }
 }
 

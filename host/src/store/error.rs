@@ -40,12 +40,18 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok().map(|code: i32| code & 0xff)
 }
 
+const READONLY: i32 = 8;
+
+/// Whether the file could not be written when the connection was made: SQLite opens it for reading then, and stays so.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    code(error) == Some(READONLY)
+}
+
 /// What a person can do about it.
 pub(super) fn remedy(error: &sqlx::Error) -> &'static str {
     const PERM: i32 = 3;
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
-    const READONLY: i32 = 8;
     const CORRUPT: i32 = 11;
     const FULL: i32 = 13;
     const CANTOPEN: i32 = 14;

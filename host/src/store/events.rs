@@ -34,18 +34,23 @@ fn read(row: SqliteRow) -> Result<EventRow, sqlx::Error> {
 }
 
 impl Store {
-    /// All of them or none. One whose place is taken is passed over, so a batch can be written again when its answer was lost. Says how
-    /// many were new.
+    /// All of them or none. One whose place is taken is passed over, so a batch can be written again when its answer was lost; so is one
+    /// whose room is gone, with which its events have gone. Says how many were new.
     pub async fn append_events(&self, events: &[EventRow]) -> Result<u64, StoreError> {
         let failed = unavailable("append events");
         let mut tx = self.begin().await.map_err(failed)?;
-        let mut rooms: HashMap<&str, (String, i64)> = HashMap::new();
+        let mut rooms: HashMap<&str, Option<(String, i64)>> = HashMap::new();
         let mut written = 0;
         for event in events {
-            let (room, last) = match rooms.entry(&event.room) {
+            let room = match rooms.entry(&event.room) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert((room_id(&mut tx, &event.room, failed).await?, 0)),
+                Entry::Vacant(new) => new.insert(match room_id(&mut tx, &event.room, failed).await {
+                    Ok(id) => Some((id, 0)),
+                    Err(StoreError::Missing(_)) => None,
+                    Err(error) => return Err(error),
+                }),
             };
+            let Some((room, last)) = room else { continue };
             *last = event.seq.max(*last);
             let result = sqlx::query(
                 "INSERT INTO events (room, seq, id, at, kind, body) VALUES ($1, $2, $3, $4, $5, $6)
@@ -65,7 +70,7 @@ impl Store {
             })?;
             written += result.rows_affected();
         }
-        for (room, last) in rooms.values() {
+        for (room, last) in rooms.values().flatten() {
             sqlx::query("UPDATE rooms SET last_event = $2 WHERE id = $1 AND last_event < $2")
                 .bind(room)
                 .bind(last)

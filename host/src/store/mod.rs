@@ -135,7 +135,14 @@ impl Store {
 
     /// A small real write, so that a full, read-only or broken disk is noticed.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.beat().await.map_err(unavailable("write its heartbeat"))
+        let beaten = self.beat().await;
+        if beaten.as_ref().is_err_and(error::is_read_only)
+            && let Ok(connection) = self.writer.acquire().await
+        {
+            // The next one may find the file writable again. What closing it says, the next write says too.
+            let _ = connection.detach().close().await;
+        }
+        beaten.map_err(unavailable("write its heartbeat"))
     }
 
     async fn beat(&self) -> Result<(), sqlx::Error> {

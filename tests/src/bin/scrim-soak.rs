@@ -1,7 +1,7 @@
 //! `scrim-soak NAME [--short] [ARGUMENT…]`: what runs for hours, or its short version; stops at the first thing that is wrong.
 
 use anyhow::{Context, bail};
-use scrim_tests::{fuzz, sim};
+use scrim_tests::{fuzz, sim, soak};
 
 /// Seeds of a whole soak and of a short one, 10,000 frames of each plan to a seed.
 const SEEDS: u64 = 500;
@@ -22,6 +22,9 @@ fn main() -> anyhow::Result<()> {
             Ok(sim::soak(first, seeds, sim::FRAMES)?)
         }
         "fuzz" => fuzz::soak(&arguments[1..]),
-        other => bail!("no soak is called \"{other}\"; there are simulation [FIRST_SEED [SEEDS]], and fuzz [TARGET [MINUTES]] [--seed N]"),
+        "serve" => soak::run(words.map(String::as_str).collect::<Vec<_>>().as_slice(), short),
+        other => bail!(
+            "no soak is called \"{other}\"; there are fuzz [TARGET [MINUTES]] [--seed N], serve [MINUTES] and simulation [FIRST_SEED [SEEDS]]"
+        ),
     }
 }

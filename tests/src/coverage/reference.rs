@@ -1,13 +1,28 @@
 //! What there is to cover: faces by NudeNet in the package's own square mode on every raw frame, score ≥ 0.4 in two of three
 //! consecutive frames.
 
+use std::sync::Arc;
+
 use scrim_host::geometry::Rect;
+use scrim_host::infer::Detector;
+use scrim_host::infer::model::Fit;
+use scrim_host::media::frame::Frame;
 use scrim_host::vision::detection::Detection;
 
 /// Least score of a face.
 pub const SCORE_MIN: f32 = 0.4;
 /// Least overlap that makes two boxes of different frames one face.
 const SAME_IOU: f32 = 0.3;
+
+/// The faces on each frame, the detector included.
+///
+/// # Errors
+/// When set-up has not fetched the model, or it fails.
+pub fn faces_on(frames: &[Frame]) -> anyhow::Result<Vec<Vec<Rect>>> {
+    let mut square = crate::bench::model::open("nudenet-320n", 1, |spec| Arc::make_mut(spec).input.fit = Fit::Square)?;
+    let found = frames.iter().map(|frame| square.detect(&[frame]).map(|mut found| found.pop().unwrap_or_default()));
+    Ok(faces(&found.collect::<Result<Vec<_>, _>>()?))
+}
 
 /// The faces of each frame, from the detections on each frame. A face that one frame's detections lack between two that have it is
 /// taken to be half-way.

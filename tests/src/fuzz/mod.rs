@@ -54,20 +54,21 @@ struct Plan {
     one: bool,
 }
 
-/// `TARGET [MINUTES] [--short] [--seed N]`; without a target all of them. With a seed only that case is run.
+/// `TARGET [MINUTES] [--short] [--seed N | --from N]`; without a target all of them. `--seed` runs that case alone, `--from` it and those after.
 ///
 /// # Errors
 /// With the first case that fails, shrunk.
 pub fn soak(arguments: &[String]) -> Result<()> {
     let short = arguments.iter().any(|word| word == "--short");
-    let seed = match arguments.iter().position(|word| word == "--seed") {
+    let number = |name: &str| match arguments.iter().position(|word| word == name) {
         Some(at) => {
-            Some(arguments.get(at + 1).and_then(|word| word.parse().ok()).context("--seed takes the number that a failure printed")?)
+            arguments.get(at + 1).and_then(|word| word.parse::<u64>().ok()).map(Some).with_context(|| format!("{name} takes a number"))
         }
-        None => None,
+        None => Ok(None),
     };
-    let mut words =
-        arguments.iter().enumerate().filter(|(at, word)| !word.starts_with("--") && !(*at > 0 && arguments[at - 1] == "--seed"));
+    let (one, from) = (number("--seed")?, number("--from")?);
+    let is_value = |at: usize| at > 0 && ["--seed", "--from"].contains(&arguments[at - 1].as_str());
+    let mut words = arguments.iter().enumerate().filter(|(at, word)| !word.starts_with("--") && !is_value(*at));
     let target = words.next().map_or("all", |(_, word)| word.as_str());
     let minutes: f64 = match words.next() {
         Some((_, word)) => word.parse().with_context(|| format!("{word:?} is no number of minutes"))?,
@@ -75,7 +76,9 @@ pub fn soak(arguments: &[String]) -> Result<()> {
     };
     let until = if short { SHORT } else { Duration::from_secs_f64(minutes * 60.0) };
     // Another place each time, and told.
-    let plan = Plan { until, seed: seed.unwrap_or_else(|| fastrand::u64(..) >> 16), one: seed.is_some() };
+    let plan = Plan { until, seed: one.or(from).unwrap_or_else(|| fastrand::u64(..) >> 16), one: one.is_some() };
+    // The host catches panics of the libraries that look at plugins; one that it does not catch is told as the failure that it is.
+    std::panic::set_hook(Box::new(|_| {}));
     let known = ["jpeg", "png", "wire", "plugin", "config", "json"];
     let chosen: Vec<&str> = if target == "all" { known.to_vec() } else { vec![target] };
     for name in chosen {
@@ -108,8 +111,12 @@ where
     let counts = Arc::new(Counts::default());
     let (since, mut told, mut warm) = (Instant::now(), Instant::now(), 0);
     let mut seed = plan.seed;
+    // What ends the process (a stack that overflows) can't be caught; its seed is left here.
+    let last = std::env::temp_dir().join(format!("scrim-fuzz-{name}.seed"));
+    println!("{name}: the case under way is in {}", last.display());
     while since.elapsed() < plan.until {
         let mut runner = runner(seed);
+        std::fs::write(&last, seed.to_string())?;
         let case = cases.new_tree(&mut runner).map_err(|error| anyhow::anyhow!("{name}: no case from seed {seed}: {error}"))?;
         let ran = runner.run_one(case, |case| run(case, &counts).map_err(TestCaseError::fail));
         match ran {

@@ -40,9 +40,10 @@ fn jpegs() -> Result<Vec<Vec<u8>>> {
 /// Other encoders' files, of the fetched ffmpeg: 4:4:4, 4:2:2, grey, restart markers.
 fn reference_jpegs() -> Result<Vec<Vec<u8>>> {
     let picture = scrim_toolchain::assets::path("astronaut.png")?;
+    let ffmpeg = scrim_toolchain::assets::path("ffmpeg").unwrap_or_else(|_| "ffmpeg".into());
     let mut seeds = Vec::new();
     for format in ["yuvj444p", "yuvj422p", "gray"] {
-        let mut command = std::process::Command::new("ffmpeg");
+        let mut command = std::process::Command::new(&ffmpeg);
         command.args(["-v", "error", "-nostdin", "-i"]).arg(&picture);
         command.args(["-vf", "scale=64:48", "-pix_fmt", format, "-strict", "unofficial", "-f", "mjpeg", "-"]);
         let output = command.output().context("ffmpeg cannot be started")?;
