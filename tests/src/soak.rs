@@ -236,7 +236,9 @@ impl Camera {
         loop {
             std::thread::sleep(Duration::from_millis(50));
             self.see()?;
-            let (sent, told) = (self.publisher.heard().last_sent, self.publisher.heard().dropped());
+            // One guard at a time: both would be of the same lock.
+            let sent = self.publisher.heard().last_sent;
+            let told = self.publisher.heard().dropped();
             let missing = sent.map_or(0, |sent| sent - self.watched.last.unwrap_or(0).min(sent));
             if self.watched.lost + missing == told {
                 self.watched.lost += missing;

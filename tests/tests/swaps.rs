@@ -86,7 +86,8 @@ fn casts(host: &Host) -> Result<Vec<Cast>> {
             (wrong_world.clone(), "{}", Stage::Slot),
             (add(host, &built::guest(guest)?)?, r#"{"how": "trap-configure"}"#, Stage::Configure),
             (corrupt(host, slot)?, "{}", Stage::Load),
-            (add(host, &unreadable.component()?)?, "{}", Stage::Restore),
+            // It is tried with its own snapshot first, which it cannot read either.
+            (add(host, &unreadable.component()?)?, "{}", Stage::Smoke),
         ];
         Ok(Cast { slot, turns: turns(slot), bad })
     };

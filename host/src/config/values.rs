@@ -90,8 +90,11 @@ macro_rules! text_value {
     };
 }
 
+/// A format's name, and whether a text fits it.
+type Format = (&'static str, fn(&str) -> bool);
+
 /// Which texts each type takes, by the format of its schema: a pattern can't say what an address is.
-pub(super) const FORMATS: [(&str, fn(&str) -> bool); 8] = [
+pub(super) const FORMATS: [Format; 8] = [
     ("Color", |text| Color::read(text).is_some()),
     ("DetectorName", |text| DetectorName::read(text).is_some()),
     ("LabelGlob", |text| LabelGlob::read(text).is_some()),

@@ -1,6 +1,6 @@
 //! The demo's room: a clip in a loop as its publisher, and nothing else that others have not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub async fn start(service: &Arc<Service>, clip: PathBuf) -> Result<(), super::r
 }
 
 /// One stretch of the stream; none when the service is gone or drains.
-fn feed(service: &Weak<Service>, clip: &PathBuf, runtime: &tokio::runtime::Handle) -> Option<()> {
+fn feed(service: &Weak<Service>, clip: &Path, runtime: &tokio::runtime::Handle) -> Option<()> {
     let stream = {
         let service = service.upgrade().filter(|service| !service.is_draining())?;
         let room = service.room(ROOM).ok()?;

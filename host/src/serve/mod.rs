@@ -267,7 +267,7 @@ async fn keep(service: std::sync::Weak<Service>) {
             if live.alone_for().is_some_and(|alone| alone > Duration::from_secs(u64::from(serve.resume_s.get()))) {
                 live.finish("the publisher did not come back");
             }
-            if round % ROUNDS_TO_CHECK == 0
+            if round.is_multiple_of(ROUNDS_TO_CHECK)
                 && let Err(error) = shared.store.update_session(live.session, live.session_counts()).await
             {
                 shared.store_failed(&error);
@@ -276,7 +276,7 @@ async fn keep(service: std::sync::Weak<Service>) {
         metrics::gauge!(meter::DELAY_LINE_BYTES).set(bytes as f64);
         metrics::gauge!(meter::ROOMS, "state" => "warm").set(f64::from(warm));
         metrics::gauge!(meter::ROOMS, "state" => "idle").set(rooms.len() as f64 - f64::from(warm));
-        if round % ROUNDS_TO_CHECK == 0 || shared.store_fault().is_some() {
+        if round.is_multiple_of(ROUNDS_TO_CHECK) || shared.store_fault().is_some() {
             service.check_store(&rooms).await;
         }
         round += 1;

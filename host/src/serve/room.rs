@@ -141,7 +141,7 @@ impl Room {
     /// The longest time between two looks, ms; none where nothing is looked for.
     pub fn look_max_ms(&self) -> Option<u32> {
         let settings = self.shared.host.settings(&self.settled().config, FRAME_MS_NOMINAL.micros()).ok()?;
-        (!settings.detectors.is_empty()).then(|| (settings.look_max.0 / 1000) as u32)
+        (!settings.detectors.is_empty()).then_some((settings.look_max.0 / 1000) as u32)
     }
 
     pub(super) fn settle(&self, settled: Settled) {

@@ -457,7 +457,7 @@ impl Stream {
             self.count(&verdict);
             count += 1;
             let every = u64::from(room.shared.host.config.serve.audit_every);
-            if every > 0 && count % every == 0 {
+            if every > 0 && count.is_multiple_of(every) {
                 let masks = areas(&how).to_vec();
                 room.shared.auditor.look_at(Audit {
                     frame: frame.clone(),

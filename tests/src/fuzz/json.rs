@@ -47,7 +47,7 @@ pub fn bodies() -> Result<Fuzz<BoxedStrategy<Sent>>> {
     let made = any::<Index>().prop_flat_map(move |index| (Just(index), changed(index.get(&strategies).clone())));
     let cases = made.prop_map(|(operation, body)| Sent { operation, body }).boxed();
     let run = move |case: Sent, counts: &Counts| {
-        let Operation { method, path, .. } = case.operation.get(&*operations);
+        let Operation { method, path, .. } = case.operation.get(&operations);
         let sent = host.send(method, path, &[("content-type", "application/json")], &case.body);
         let answer = sent.map_err(|error| format!("{method} {path}: no answer: {error:#}"))?;
         if answer.status >= 500 && answer.status != 503 {

@@ -39,12 +39,15 @@ impl Counts {
     }
 }
 
+/// Tries one case, and counts what came of it; the error says what broke.
+type Run<V> = Box<dyn Fn(V, &Counts) -> Result<(), String>>;
+
 /// One way in: where cases come from, and what is done with one.
 struct Fuzz<S: Strategy> {
     name: &'static str,
     cases: S,
     /// An error, or a panic, is a failure.
-    run: Box<dyn Fn(S::Value, &Counts) -> Result<(), String>>,
+    run: Run<S::Value>,
 }
 
 /// For how long, or which one case.

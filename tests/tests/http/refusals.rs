@@ -42,9 +42,10 @@ fn what_is_no_policy_for_the_slot_is_refused() -> Result<()> {
     ensure!(detail.contains("skin-cascade@9.9.9"), "{detail}");
     let detail = problem(put(&host, "picky", "cascade", "profanity-context@1.0.0", json!({}))?, 422)?;
     ensure!(detail.contains("text policy, not a cascade policy"), "{detail}");
-    for bad in ["", "skin-cascade", "../key@1.0.0", "Skin@1.0.0", "skin-cascade@two"] {
-        let said = put(&host, "picky", "cascade", bad, json!({}))?.expect(422)?.to_string();
-        ensure!(said.contains("NAME@VERSION") || said.contains("\"path\":\"plugin\""), "{bad}: {said}");
+    problem(put(&host, "picky", "cascade", "", json!({}))?, 422)?;
+    for bad in ["skin-cascade", "../key@1.0.0", "Skin@1.0.0", "skin-cascade@two"] {
+        let detail = problem(put(&host, "picky", "cascade", bad, json!({}))?, 422)?;
+        ensure!(detail.contains("NAME@VERSION"), "{bad}: {detail}");
     }
     problem(host.json("PUT", "/v1/rooms/picky/policy/cascade", &json!({ "plugin": "skin-cascade@1.0.0", "config": 3 }))?, 422)?;
     problem(host.json("PUT", "/v1/rooms/picky/policy/cascade", &json!({ "plugins": "skin-cascade@1.0.0" }))?, 422)?;

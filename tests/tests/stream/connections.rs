@@ -291,7 +291,9 @@ fn a_host_that_stops_shows_what_it_has_taken() -> Result<()> {
     let stopping = std::thread::spawn(move || served.terminate(Duration::from_secs(10)));
     for viewer in [&publisher, &watcher] {
         viewer.wait(SOON, "the good-bye", |heard| heard.over)?;
-        let (last, lost) = (viewer.heard().shown.back().map(|shown| shown.sequence), viewer.heard().dropped());
+        // One guard at a time: both would be of the same lock.
+        let last = viewer.heard().shown.back().map(|shown| shown.sequence);
+        let lost = viewer.heard().dropped();
         ensure!(last >= Some(taken - 1), "{taken} frames were taken before it stopped, the last shown is {last:?}");
         println!("{taken} frames were taken, the last shown is {last:?}, {lost} were dropped");
     }
