@@ -125,7 +125,11 @@ fn say(policies: &Policies, at: Micros) {
 #[test]
 fn two_hundred_swaps_of_each_slot_lose_repeat_and_expose_nothing() -> Result<()> {
     let home = tempfile::tempdir()?;
-    let text = format!("data_dir = {:?}\n[detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n", home.path());
+    // The cascade is asked about every frame, so that each of its generations has something to say.
+    let text = format!(
+        "data_dir = {:?}\n[room]\nsampler = \"fixed:1\"\n[detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n",
+        home.path()
+    );
     let host = Host::open(Config::parse(&text).map_err(|faults| anyhow::anyhow!("{faults:?}"))?)?;
     let casts = casts(&host)?;
 
