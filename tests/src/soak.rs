@@ -79,7 +79,8 @@ pub fn run(arguments: &[&str], short: bool) -> Result<()> {
         Times { run, warm_up: seconds(60).min(run / 3), upload_every: seconds(60), restart_every: seconds(20), clip_frames: 240 }
     };
     let home = tempfile::tempdir()?;
-    let served = Served::start(home.path(), "[limits]\nmegapixels_per_second = 500\n")?;
+    // Two cores admit three sources at 400 ms, whose looks are nearer together, and four at this.
+    let served = Served::start(home.path(), "[room]\ndelay_ms = 600\n")?;
     for guest in ["cascade", "threshold"] {
         upload(&served, &built::guest(guest)?)?;
     }
@@ -233,6 +234,8 @@ impl Camera {
     fn settle(&mut self) -> Result<()> {
         self.publisher.pause();
         let (since, room) = (Instant::now(), self.room.clone());
+        // Longer than the room's delay: what is in the line comes meanwhile.
+        std::thread::sleep(Duration::from_millis(1500));
         loop {
             std::thread::sleep(Duration::from_millis(50));
             self.see()?;
@@ -240,7 +243,8 @@ impl Camera {
             let sent = self.publisher.heard().last_sent;
             let told = self.publisher.heard().dropped();
             let missing = sent.map_or(0, |sent| sent - self.watched.last.unwrap_or(0).min(sent));
-            if self.watched.lost + missing == told {
+            // One may be told of twice where the machine is far behind (at the queue and at the viewer); none may go untold.
+            if self.watched.lost + missing <= told {
                 self.watched.lost += missing;
                 return Ok(());
             }
@@ -313,7 +317,7 @@ fn summary(outcome: &[(String, Watched, u64)], samples: &[Sample], run: Duration
             watched.full_covers(),
             watched.area_ratio()
         );
-        ensure!(watched.lost == *told, "{room}: {} frames are lost, {told} were told of", watched.lost);
+        ensure!(watched.lost <= *told, "{room}: {} frames are lost, {told} were told of", watched.lost);
     }
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { bail!("no sample was taken: run it for longer") };
     let (slope, seconds) = (slope(samples), last.at - first.at);
