@@ -97,10 +97,7 @@ fn short_benches() -> Result<()> {
         scrim_tests("scrim-bench", &[name, "--short"])?;
     }
     scrim_tests("scrim-soak", &["simulation", "--short"])?;
-    scrim_tests("scrim-soak", &["fuzz", "all", "--short"])?;
-    // The soak starts the binary that is built beside it.
-    cargo(&["build", "--release", "--workspace"])?;
-    scrim_tests("scrim-soak", &["serve", "--short"])
+    scrim_tests("scrim-soak", &["fuzz", "all", "--short"])
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
