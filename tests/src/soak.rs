@@ -243,7 +243,7 @@ impl Camera {
             let sent = self.publisher.heard().last_sent;
             let told = self.publisher.heard().dropped();
             let missing = sent.map_or(0, |sent| sent - self.watched.last.unwrap_or(0).min(sent));
-            // One may be told of twice where the machine is far behind (at the queue and at the viewer); none may go untold.
+            // None may go untold. A source that admission refuses was seen to be told of one frame more than it lost; why is not known.
             if self.watched.lost + missing <= told {
                 self.watched.lost += missing;
                 return Ok(());
