@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::{Location, LocationSegment};
 use serde_json::{Map, Number, Value, json};
 use utoipa::ToSchema;
@@ -19,20 +20,39 @@ const FAULTS_MAX: usize = 32;
 
 /// What is wrong with a body that is to be a `T`. Nothing of the body itself is repeated.
 pub fn faults<T: ToSchema + 'static>(body: &Value) -> Vec<FaultView> {
+    let known = known::<T>();
     let fault = |error: jsonschema::ValidationError<'_>| FaultView {
         path: key_of(error.instance_path()),
-        message: error.masked_with("this").to_string(),
+        message: error.masked_with("this").to_string() + &meant(&known.schema, &error),
     };
-    validator::<T>().iter_errors(body).take(FAULTS_MAX).map(fault).collect()
+    known.validator.iter_errors(body).take(FAULTS_MAX).map(fault).collect()
 }
 
-fn validator<T: ToSchema + 'static>() -> Arc<Validator> {
-    static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Validator>>>> = LazyLock::new(RwLock::default);
+/// What the document says of a text that has to look in some way, where it says anything: a pattern alone is hard to read.
+fn meant(schema: &Value, error: &jsonschema::ValidationError<'_>) -> String {
+    if !matches!(error.kind(), ValidationErrorKind::Pattern { .. }) {
+        return String::new();
+    }
+    let of = error.schema_path().as_str().rsplit_once('/').and_then(|(parent, _)| schema.pointer(parent));
+    let description = of.and_then(|of| of["description"].as_str()).map(|text| format!("; {text}"));
+    let example = of.and_then(|of| of["example"].as_str().or(of["examples"][0].as_str())).map(|text| format!("; for example {text:?}"));
+    description.unwrap_or_default() + &example.unwrap_or_default()
+}
+
+struct Known {
+    schema: Value,
+    validator: Validator,
+}
+
+fn known<T: ToSchema + 'static>() -> Arc<Known> {
+    static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Known>>>> = LazyLock::new(RwLock::default);
     let type_id = TypeId::of::<T>();
     if let Some(known) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&type_id) {
         return known.clone();
     }
-    let built = Arc::new(jsonschema::validator_for(&self_contained::<T>()).expect("the schema is derived from our own types"));
+    let schema = self_contained::<T>();
+    let validator = jsonschema::validator_for(&schema).expect("the schema is derived from our own types");
+    let built = Arc::new(Known { schema, validator });
     KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(type_id, built.clone());
     built
 }
@@ -93,6 +113,15 @@ mod tests {
         assert_eq!(keys::<NewRoom>(json!({ "name": "a", "colour": "#000000" })), ["(the whole body)"]);
         assert_eq!(keys::<NewPolicy>(json!({ "config": {} })), ["(the whole body)"]);
         assert_eq!(keys::<NewMessage>(json!([])), ["(the whole body)"]);
+    }
+
+    #[test]
+    fn what_a_pattern_means_is_told() {
+        let told = |found: Vec<FaultView>| found.into_iter().map(|fault| fault.message).collect::<String>();
+        let plugin = told(faults::<NewPolicy>(&json!({ "plugin": "skin-cascade" })));
+        assert!(plugin.contains("NAME@VERSION") && plugin.ends_with("for example \"skin-cascade@2.0.0\""), "{plugin}");
+        let name = told(faults::<NewRoom>(&json!({ "name": "a b" })));
+        assert!(name.contains("a letter or digit first"), "{name}");
     }
 
     #[test]

@@ -364,7 +364,11 @@ pub struct PluginId;
 
 impl PartialSchema for PluginId {
     fn schema() -> RefOr<Schema> {
-        let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(PLUGIN)).examples(["skin-cascade@2.0.0"]);
+        let id = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(PLUGIN))
+            .description(Some("NAME@VERSION, as `/v1/plugins` lists it."))
+            .examples(["skin-cascade@2.0.0"]);
         Schema::Object(id.build()).into()
     }
 }
@@ -375,7 +379,6 @@ impl ToSchema for PluginId {}
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPolicy {
-    /// `name@version`, as `/v1/plugins` lists it.
     #[schema(value_type = PluginId)]
     pub plugin: String,
     /// The plugin's own settings, checked against its schema.

@@ -57,7 +57,9 @@ impl Client {
             return Err(Failure::Usage(anyhow!("--url {:?}: give http://HOST:PORT or https://HOST:PORT", args.url)));
         }
         let config = Agent::config_builder().http_status_as_error(false);
-        let agent = config.timeout_connect(Some(CONNECT_MAX)).timeout_recv_response(Some(ANSWER_MAX)).build().new_agent();
+        // Each request has a connection of its own: one kept over the length of a recording may be closed when it is wanted again.
+        let config = config.timeout_connect(Some(CONNECT_MAX)).timeout_recv_response(Some(ANSWER_MAX)).max_idle_connections(0);
+        let agent = config.build().new_agent();
         Ok(Self { agent, base, key: args.key.clone().filter(|key| !key.is_empty()) })
     }
 
@@ -66,9 +68,14 @@ impl Client {
         self.read(self.ask("GET", path, None)?)
     }
 
-    /// What a request with a JSON body answers.
-    pub fn send<T: DeserializeOwned>(&self, method: &str, path: &[&str], body: &Value) -> anyhow::Result<T> {
-        self.read(self.ask(method, path, Some(body))?)
+    /// What a POST without a body answers.
+    pub fn post<T: DeserializeOwned>(&self, path: &[&str]) -> anyhow::Result<T> {
+        self.read(self.ask("POST", path, None)?)
+    }
+
+    /// What a PUT of a JSON body answers.
+    pub fn put<T: DeserializeOwned>(&self, path: &[&str], body: &Value) -> anyhow::Result<T> {
+        self.read(self.ask("PUT", path, Some(body))?)
     }
 
     /// Writes what a GET answers as it comes. Says how many bytes.

@@ -137,7 +137,7 @@ fn set(args: SetArgs) -> Outcome {
     };
     let client = Client::new(&args.host)?;
     let body = json!({ "plugin": plugin.to_string(), "config": config });
-    let choice: Choice = client.send("PUT", &["rooms", &args.room, "policy", slot.as_str()], &body)?;
+    let choice: Choice = client.put(&["rooms", &args.room, "policy", slot.as_str()], &body)?;
     println!("{} of room {} is {plugin} now", choice.slot, args.room);
     Ok(())
 }

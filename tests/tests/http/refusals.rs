@@ -44,8 +44,9 @@ fn what_is_no_policy_for_the_slot_is_refused() -> Result<()> {
     ensure!(detail.contains("text policy, not a cascade policy"), "{detail}");
     problem(put(&host, "picky", "cascade", "", json!({}))?, 422)?;
     for bad in ["skin-cascade", "../key@1.0.0", "Skin@1.0.0", "skin-cascade@two"] {
-        let detail = problem(put(&host, "picky", "cascade", bad, json!({}))?, 422)?;
-        ensure!(detail.contains("NAME@VERSION"), "{bad}: {detail}");
+        let refused = put(&host, "picky", "cascade", bad, json!({}))?.expect(422)?;
+        let fault = &refused["faults"][0];
+        ensure!(fault["path"] == "plugin" && fault["message"].as_str().is_some_and(|m| m.contains("NAME@VERSION")), "{bad}: {refused}");
     }
     problem(host.json("PUT", "/v1/rooms/picky/policy/cascade", &json!({ "plugin": "skin-cascade@1.0.0", "config": 3 }))?, 422)?;
     problem(host.json("PUT", "/v1/rooms/picky/policy/cascade", &json!({ "plugins": "skin-cascade@1.0.0" }))?, 422)?;

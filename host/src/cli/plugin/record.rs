@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
-use serde_json::json;
 
 use super::size;
 use crate::cli::client::{Client, HostArgs};
@@ -54,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         // Heard from before the beginning: what was begun is ended too.
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         let mut heard = tokio::time::timeout(Duration::ZERO, &mut interrupted).await.is_ok();
-        let started: Recording = client.send("POST", &recordings, &json!({}))?;
+        let started: Recording = client.post(&recordings)?;
         let bar = context.bars.add(progress(args.seconds)?);
         let over = tokio::time::Instant::now() + args.seconds.map_or(SECONDS_FOREVER, Duration::from_secs);
         while !heard && tokio::time::Instant::now() < over {
@@ -66,7 +65,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         bar.finish_and_clear();
         anyhow::Ok(started)
     })?;
-    let stopped: Recording = client.send("POST", &["rooms", &args.room, "recordings", "stop"], &json!({}))?;
+    let stopped: Recording = client.post(&["rooms", &args.room, "recordings", "stop"])?;
     let bytes = client.download(&["rooms", &args.room, "recordings", &started.id], file.as_file_mut())?;
     file.persist(output).with_context(|| format!("writing {}", output.display()))?;
     println!("{}: {}", output.display(), size(usize::try_from(bytes).unwrap_or(usize::MAX)));
