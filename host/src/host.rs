@@ -10,6 +10,7 @@ use crate::config::{Config, DelayTooShort, Policy};
 use crate::infer::InferError;
 use crate::infer::alone::Together;
 use crate::infer::batcher::{Batcher, BatcherConfig};
+use crate::infer::cost::LookCost;
 use crate::infer::model::Weights;
 use crate::infer::onnx::{OnnxDetector, SessionOptions};
 use crate::infer::provider::{GpuOptions, ProviderReport};
@@ -65,6 +66,7 @@ pub struct Host {
     pub providers: BTreeMap<Arc<str>, ProviderReport>,
     pub catalog: Arc<Catalog>,
     lookouts: BTreeMap<Arc<str>, Lookout>,
+    costs: BTreeMap<Arc<str>, LookCost>,
     executor: Executor,
     admission: Mutex<Admission>,
 }
@@ -75,15 +77,15 @@ impl Host {
     /// # Errors
     /// The first part that can't be had, by its key in the configuration.
     pub fn open(config: Config) -> Result<Self, HostError> {
-        let (lookouts, providers) = if config.detectors.is_empty() { Default::default() } else { lookouts(&config)? };
+        let (lookouts, providers, costs) = if config.detectors.is_empty() { Default::default() } else { lookouts(&config)? };
         let catalog = open_catalog(&config)?;
         let executor = Executor::start(&ExecutorConfig::default())?;
         let admission = Mutex::new(Admission::new(Limits {
             delay_line_bytes: u64::from(config.limits.delay_line_mib.get()) << 20,
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
-            workers: std::thread::available_parallelism().map_or(1, |cores| cores.get()) as f64,
+            workers: cores() as f64,
         }));
-        Ok(Self { config, providers, catalog, lookouts, executor, admission })
+        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission })
     }
 
     /// The frame path's settings for frames `frame` apart, by this host's configuration or a room's.
@@ -98,14 +100,18 @@ impl Host {
         Ok(config.settings(budget, frame, PATIENCE)?)
     }
 
-    /// Takes a live source on, each of its looks at its whole budget, or says what it would take too much of.
+    /// Takes a live source on, or says what it would take too much of.
     ///
     /// # Errors
     /// The limit, what is used of it, and what was asked.
     pub fn admit(&self, source_id: &str, settings: &Settings, format: &Format) -> Result<(), HostError> {
-        let budget = |name: &str| settings.detector(name).map_or(0.0, |d| f64::from(d.look_budget.as_secs_f32()));
+        // The account is kept in cores: a detector with fewer workers than there are takes more of each.
+        let cost = |name: &str| {
+            let (Some(cost), Some(lookout)) = (self.costs.get(name), self.lookouts.get(name)) else { return 0.0 };
+            cost.of(format.width, format.height) * cores() as f64 / lookout.batcher.config().workers.max(1) as f64
+        };
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(admission.admit(source_id, Demand::of(settings, format, budget))?)
+        Ok(admission.admit(source_id, Demand::of(settings, format, cost))?)
     }
 
     /// A live source has ended.
@@ -249,14 +255,18 @@ fn check_labels(name: &str, detector: &crate::config::Detector, batcher: &Batche
     Ok(())
 }
 
-type Lookouts = (BTreeMap<Arc<str>, Lookout>, BTreeMap<Arc<str>, ProviderReport>);
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+type Lookouts = (BTreeMap<Arc<str>, Lookout>, BTreeMap<Arc<str>, ProviderReport>, BTreeMap<Arc<str>, LookCost>);
 
 fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
     let runtime = runtime()?;
     let registry = registry(config)?;
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let cores = cores();
     let cache = engine_cache(config);
-    let (mut lookouts, mut providers) = (BTreeMap::new(), BTreeMap::new());
+    let (mut lookouts, mut providers, mut costs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (name, detector) in &config.detectors {
         let failed = |source: InferError| HostError::Detector { detector: name.0.clone(), source };
         let spec = registry.get(&detector.model).map_err(failed)?;
@@ -267,9 +277,10 @@ fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
         let together = config.provider.threads.is_none().then(|| Together::new(cores)).filter(|together| together.threads > threads);
         let gpu = GpuOptions { device: 0, cache: cache.clone() };
         let options = SessionOptions { provider: config.provider.choice.0, threads, together, gpu };
-        let (first, report) = OnnxDetector::open(runtime, spec.clone(), &file, &options).map_err(failed)?;
+        let (mut first, report) = OnnxDetector::open(runtime, spec.clone(), &file, &options).map_err(failed)?;
         let workers = (cores / threads).max(1);
         let batching = if first.provider().is_gpu() { BatcherConfig::gpu() } else { BatcherConfig::cpu(workers) };
+        let cost = first.look_cost().map_err(failed)?;
         drop(first);
         let model = spec.clone();
         let factory = Arc::new(move || {
@@ -284,7 +295,8 @@ fn lookouts(config: &Config) -> Result<Lookouts, HostError> {
         }
         let name: Arc<str> = name.0.as_str().into();
         providers.insert(name.clone(), report);
+        costs.insert(name.clone(), cost);
         lookouts.insert(name, Lookout { batcher, thresholds });
     }
-    Ok((lookouts, providers))
+    Ok((lookouts, providers, costs))
 }

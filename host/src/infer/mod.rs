@@ -7,6 +7,7 @@
 pub mod alone;
 pub mod batcher;
 pub mod classifier;
+pub mod cost;
 pub mod detector;
 pub mod error;
 mod fixed;

@@ -12,6 +12,7 @@ use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
 use super::alone::{Alone, Together};
+use super::cost::LookCost;
 use super::fixed::FixedBuffers;
 use super::model::{Decode, Fit, Labels, ModelSpec};
 use super::preprocess::{Placement, Preprocessor};
@@ -208,7 +209,15 @@ impl OnnxDetector {
         self.preprocessor.input_size(width, height)
     }
 
-    /// ONNX Runtime by itself, for benches: the input of one frame is prepared once and run `runs` times, its output left unread.
+    /// What a look costs one worker.
+    ///
+    /// # Errors
+    /// When the model could not run.
+    pub fn look_cost(&mut self) -> Result<LookCost, InferError> {
+        LookCost::measure(self, &pattern(320, 320, 1))
+    }
+
+    /// ONNX Runtime by itself: the input of one frame is prepared once and run `runs` times, its output left unread.
     ///
     /// # Errors
     /// When the model could not run.
