@@ -146,6 +146,8 @@ impl Shown {
 /// What came over one connection.
 #[derive(Default)]
 pub struct Heard {
+    /// When the connection was open: capture times count from here.
+    pub started: Option<Instant>,
     pub shown: VecDeque<Shown>,
     pub controls: Vec<Control>,
     /// Messages that are not as described.
@@ -323,6 +325,7 @@ struct Connection {
 impl Connection {
     async fn run(mut self, socket: Socket, mut orders: mpsc::UnboundedReceiver<Order>) {
         let start = tokio::time::Instant::now();
+        lock(&self.heard).started = Some(start.into_std());
         let (mut out, mut incoming) = socket.split();
         loop {
             let due = self.playing.as_ref().map(|(_, _, due)| *due);

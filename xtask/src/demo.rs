@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scrim_toolchain::clip;
 
-use crate::run::{Stages, cargo, execute, root, target};
+use crate::run::{Stages, built, cargo, execute, root};
 use crate::setup;
 
 /// What the demo takes.
@@ -46,10 +46,10 @@ fn cover(out: &Path) -> Result<()> {
     let (covered, report) = (out.join("demo-covered.mp4"), out.join("demo-report.html"));
     stages.run("covering it", || {
         for plugin in &plugins {
-            execute(scrim().args(["plugin", "add"]).arg(plugin))?;
+            execute(built("scrim").args(["plugin", "add"]).arg(plugin))?;
         }
         let flags = ["--cover", "FACE_*", "--policy", "cascade=skin-cascade@1.0.0", "--swap", "50%:cascade=skin-cascade@2.0.0"];
-        execute(scrim().arg("censor").arg(&clip).arg("-o").arg(&covered).args(flags).arg("--report").arg(&report))
+        execute(built("scrim").arg("censor").arg(&clip).arg("-o").arg(&covered).args(flags).arg("--report").arg(&report))
     })?;
     stages.summary();
     println!("raw clip      {}", clip.display());
@@ -76,14 +76,14 @@ fn serve(out: &Path, port: u16) -> Result<()> {
         }
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
         std::fs::write(&config, configuration(&data, address)).with_context(|| format!("writing {}", config.display()))?;
-        plugins.iter().try_for_each(|plugin| execute(scrim().args(["plugin", "add"]).arg(plugin).arg("--config").arg(&config)))
+        plugins.iter().try_for_each(|plugin| execute(built("scrim").args(["plugin", "add"]).arg(plugin).arg("--config").arg(&config)))
     })?;
     stages.summary();
     println!("page      http://{address}/");
     println!("API       http://{address}/docs");
     println!("settings  {}", config.display());
     println!("Ctrl-C drains and ends it.");
-    become_it(scrim().arg("serve").arg("--demo").arg(&clip).arg("--config").arg(&config))
+    become_it(built("scrim").arg("serve").arg("--demo").arg(&clip).arg("--config").arg(&config))
 }
 
 fn configuration(data: &Path, address: SocketAddr) -> String {
@@ -95,10 +95,6 @@ fn configuration(data: &Path, address: SocketAddr) -> String {
          [policy.text]\nplugin = \"profanity-context@1.0.0\"\n\
          [policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n"
     )
-}
-
-fn scrim() -> Command {
-    Command::new(target().join("release").join(format!("scrim{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Gives this process over to the command, so that Ctrl-C is the command's alone.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use run::{Stages, cargo};
+use run::{Stages, built, cargo, execute};
 
 /// Set-up, demo, tests and benches of Scrim.
 #[derive(Parser)]
@@ -89,25 +89,24 @@ fn test() -> Result<()> {
     Ok(())
 }
 
-/// Each fails when something is broken, not when the machine is slow.
+/// Each fails when something is broken, not when the machine is slow. The tests have built what runs here.
 fn short_benches() -> Result<()> {
+    let bench = |args: &[&str]| execute(built("scrim-bench").args(args));
+    let soak = |args: &[&str]| execute(built("scrim-soak").args(args));
     // In virtual time: the whole of it takes a second.
-    scrim_tests("scrim-bench", &["batcher"])?;
+    bench(&["batcher"])?;
     for name in ["cascade", "coverage", "pipeline", "rooms", "swap"] {
-        scrim_tests("scrim-bench", &[name, "--short"])?;
+        bench(&[name, "--short"])?;
     }
-    scrim_tests("scrim-soak", &["simulation", "--short"])?;
-    scrim_tests("scrim-soak", &["fuzz", "all", "--short"])
+    soak(&["simulation", "--short"])?;
+    soak(&["serve", "--short"])?;
+    soak(&["fuzz", "all", "--short"])
 }
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
 fn measure(binary: &str, bench: &Bench) -> Result<()> {
     setup::fetch()?;
     setup::plugins()?;
-    let args: Vec<&str> = bench.name.iter().chain(&bench.args).map(String::as_str).collect();
-    scrim_tests(binary, &args)
-}
-
-fn scrim_tests(binary: &str, args: &[&str]) -> Result<()> {
-    cargo(&[&["run", "--release", "-p", "scrim-tests", "--bin", binary, "--"], args].concat())
+    cargo(&["build", "--release", "--workspace"])?;
+    execute(built(binary).args(&bench.name).args(&bench.args))
 }

@@ -18,6 +18,11 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
+/// A program of this workspace that has been built.
+pub fn built(name: &str) -> Command {
+    Command::new(target().join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
 /// Runs cargo with its output on the terminal.
 pub fn cargo(args: &[&str]) -> Result<()> {
     execute(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args))

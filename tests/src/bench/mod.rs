@@ -9,4 +9,5 @@ pub mod picture;
 pub mod pictures_served;
 pub mod pipeline;
 pub mod policy;
+pub mod streams_served;
 pub mod words;

@@ -17,6 +17,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
     ("serve", bench::pictures_served::run),
+    ("stream", bench::streams_served::run),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),
 ];
