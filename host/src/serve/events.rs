@@ -188,18 +188,7 @@ async fn append(store: &Store, waiting: &mut VecDeque<EventRow>) -> Result<(), S
     if waiting.is_empty() {
         return Ok(());
     }
-    match store.append_events(waiting.make_contiguous()).await {
-        Ok(_) => waiting.clear(),
-        // A room was deleted meanwhile: its events go with it, and hold up nobody else's.
-        Err(StoreError::Missing(_)) => {
-            while let Some(event) = waiting.front() {
-                match store.append_events(std::slice::from_ref(event)).await {
-                    Ok(_) | Err(StoreError::Missing(_)) => _ = waiting.pop_front(),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Err(error) => return Err(error),
-    }
+    store.append_events(waiting.make_contiguous()).await?;
+    waiting.clear();
     Ok(())
 }

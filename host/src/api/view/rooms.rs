@@ -1,0 +1,224 @@
+//! Rooms, their streams and their sessions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use crate::api::document::ROOM;
+use crate::config::RoomSettings;
+use crate::plugin::types::LabelThreshold;
+use crate::serve::room::Room;
+use crate::store::SessionRow;
+
+/// A room to be made.
+#[derive(Debug, Deserialize)]
+pub struct NewRoom {
+    pub name: String,
+    #[serde(flatten)]
+    pub settings: RoomSettings,
+}
+
+impl PartialSchema for NewRoom {
+    /// A room's settings with its name beside them.
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(ROOM))
+            .description(Some("Letters, digits, `-`, `_` and `.`, a letter or digit first."))
+            .examples(["studio"]);
+        let RefOr::T(Schema::Object(mut settings)) = RoomSettings::schema() else { return RoomSettings::schema() };
+        settings.description = Some("A room to be made: its name and what it sets for itself.".to_owned());
+        settings.properties.insert("name".to_owned(), name.into());
+        settings.required.push("name".to_owned());
+        Schema::Object(settings).into()
+    }
+}
+
+impl ToSchema for NewRoom {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
+
+/// Changes of a room's settings: a JSON merge patch.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RoomChanges(pub serde_json::Map<String, Value>);
+
+impl PartialSchema for RoomChanges {
+    fn schema() -> RefOr<Schema> {
+        RoomSettings::schema()
+    }
+}
+
+impl ToSchema for RoomChanges {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        RoomSettings::schemas(schemas);
+    }
+}
+
+/// A live stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveView {
+    pub session: Uuid,
+    pub source: String,
+    pub started_at: i64,
+    pub width: usize,
+    pub height: usize,
+    /// Frames that came.
+    pub received: u64,
+    /// Of these, lost before they were judged or shown.
+    pub dropped: u64,
+    pub shown: u64,
+    /// Of these, with masks or covered whole.
+    pub covered: u64,
+    /// Frames shown more than a frame's length after they were due.
+    pub late: u64,
+    pub looks: u64,
+    /// Detectors that the cascade told not to look.
+    pub skipped: u64,
+    pub full_covers: BTreeMap<String, u64>,
+    pub passed_unjudged: u64,
+    /// Frames that the auditor looked at, and of these exposed ones.
+    pub audited: u64,
+    pub exposed: u64,
+}
+
+/// A room.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RoomView {
+    pub name: String,
+    pub id: Uuid,
+    /// Also the `ETag`.
+    pub revision: i64,
+    pub created_at: i64,
+    pub updated_at: i64,
+    /// What the room sets for itself.
+    pub settings: RoomSettings,
+    /// What is in force, the host's settings included.
+    pub effective: EffectiveView,
+    /// Whether plugin instances stand ready.
+    pub warm: bool,
+    pub live: Option<LiveView>,
+}
+
+/// A room's settings in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EffectiveView {
+    pub fail_mode: String,
+    pub delay_ms: u32,
+    pub hold_ms: u32,
+    /// Absent where no detector is enabled.
+    pub look_max_ms: Option<u32>,
+    pub skip_max_ms: u32,
+    pub sampler: String,
+    pub style: String,
+    pub color: String,
+    /// Labels that are covered, by detector; where it is empty every frame passes, because the room says so.
+    pub detectors: BTreeMap<String, Vec<String>>,
+}
+
+impl RoomView {
+    pub fn of(room: &Room) -> Self {
+        let settled = room.settled();
+        let config = &settled.config;
+        let live = room.live().map(|live| {
+            let tally = live.tally();
+            let (width, height) = tally.size.unwrap_or_default();
+            LiveView {
+                session: live.session,
+                source: live.source_id.clone(),
+                started_at: live.started_at,
+                width,
+                height,
+                received: tally.received,
+                dropped: tally.dropped,
+                shown: tally.shown,
+                covered: tally.covered,
+                late: tally.late,
+                looks: tally.path.looks.values().sum(),
+                skipped: tally.path.skipped,
+                full_covers: tally.path.full_covers.iter().map(|(reason, count)| (crate::serve::word(reason), *count)).collect(),
+                passed_unjudged: tally.path.passed_unjudged,
+                audited: tally.audited,
+                exposed: tally.exposed,
+            }
+        });
+        let effective = EffectiveView {
+            fail_mode: crate::serve::word(&config.room.fail_mode),
+            delay_ms: config.room.delay_ms.0,
+            hold_ms: config.room.hold_ms.0,
+            look_max_ms: room.look_max_ms(),
+            skip_max_ms: config.room.skip_max_ms.0,
+            sampler: config.room.sampler.to_string(),
+            style: crate::serve::word(&config.cover.style),
+            color: config.cover.color.to_string(),
+            detectors: config
+                .detectors
+                .iter()
+                .map(|(name, detector)| (name.to_string(), detector.cover.iter().map(ToString::to_string).collect()))
+                .collect(),
+        };
+        Self {
+            name: room.name.to_string(),
+            id: room.id,
+            revision: settled.revision,
+            created_at: room.created_at,
+            updated_at: settled.updated_at,
+            settings: settled.settings,
+            effective,
+            warm: room.policies_if_warm().is_some(),
+            live,
+        }
+    }
+}
+
+/// From which confidence a label counts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ThresholdView {
+    pub detector: String,
+    pub label: String,
+    pub threshold: f32,
+}
+
+impl From<&LabelThreshold> for ThresholdView {
+    fn from(threshold: &LabelThreshold) -> Self {
+        Self { detector: threshold.detector.clone(), label: threshold.label.clone(), threshold: threshold.threshold }
+    }
+}
+
+/// What a room has learned.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReportView {
+    pub room: String,
+    /// Reports in the journal.
+    pub reports: i64,
+    pub thresholds: Vec<ThresholdView>,
+    pub sessions: Vec<SessionView>,
+}
+
+/// One live stretch of a source.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    pub id: Uuid,
+    pub source: String,
+    pub started_at: i64,
+    pub ended_at: Option<i64>,
+    pub frames: i64,
+    pub covered: i64,
+    /// Found by the auditor.
+    pub exposed: i64,
+    pub end: Option<String>,
+}
+
+impl From<SessionRow> for SessionView {
+    fn from(row: SessionRow) -> Self {
+        let SessionRow { id, source, started_at, ended_at, frames, covered, exposed, end, .. } = row;
+        Self { id, source, started_at, ended_at, frames, covered, exposed, end }
+    }
+}
