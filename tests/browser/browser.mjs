@@ -44,7 +44,7 @@ export async function until(what, holds, within = 30_000) {
 export async function browse(url, steps) {
   const browser = await chromium.launch({ executablePath: onPath("chromium"), args: FLAGS });
   try {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+    const page = await browser.newPage({ viewport: { width: 1280, height: 820 }, colorScheme: "light" });
     const unexpected = [], expected = [];
     const told = (text) => {
       const known = expected.find(({ pattern }) => pattern.test(text));
