@@ -23,6 +23,8 @@ use crate::watched::{Watched, shows_through};
 const PUBLISHERS: [(&str, f64); 4] = [("carphone.mp4", 30.0), ("carphone.mp4", 20.0), ("carphone.mp4", 15.0), ("bikes.mp4", 15.0)];
 const SIZE: (usize, usize) = (640, 480);
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+/// Of each so manieth sample a line tells how it goes.
+const SAMPLES_A_LINE: usize = 12;
 /// Of each so manieth frame the pixels are looked at, not the verdict alone.
 const PIXELS_EVERY: u64 = 8;
 /// What the resident memory may rise by in a run, as a line through its samples has it: an allocator's ups and downs, and no more.
@@ -147,7 +149,13 @@ impl Soak<'_> {
                     1 => self.upload()?,
                     2 => self.report(&cameras[camera].room)?,
                     3 => cameras[camera].restart(self.served, self.random.bool())?,
-                    _ => samples.push(sample(self.served.pid(), start)?),
+                    _ => {
+                        let sample = sample(self.served.pid(), start)?;
+                        if samples.len().is_multiple_of(SAMPLES_A_LINE) {
+                            println!("{:.0} s: {:.1} MiB, {} files, {} threads", sample.at, sample.resident, sample.files, sample.threads);
+                        }
+                        samples.push(sample);
+                    }
                 }
             }
             std::thread::sleep(Duration::from_millis(30));
