@@ -62,18 +62,20 @@ fn a_guest_that_misbehaves_when_it_is_tried_never_takes_over() -> Result<()> {
     let before = in_force(&host, "guarded", "cascade")?;
     // Written with the SDK; their settings say how they misbehave.
     add(&host, &built::guest("cascade")?)?.expect(201)?;
+    let limits: &[&str] = &["memory", "CPU time"];
     for (how, stage, said) in [
-        ("trap-configure", "configure", "trap"),
-        ("loop-configure", "configure", "CPU time"),
-        ("refuse", "configure", "refused on purpose"),
-        ("trap", "smoke", "trap"),
-        ("loop", "smoke", "CPU time"),
-        ("hog", "smoke", "memory"),
-        ("huge", "smoke", ""),
-        ("obese", "", ""),
+        ("trap-configure", "configure", &["trap"][..]),
+        ("loop-configure", "configure", &["CPU time"]),
+        ("refuse", "configure", &["refused on purpose"]),
+        ("trap", "smoke", &["trap"]),
+        ("loop", "smoke", &["CPU time"]),
+        // Whichever it meets first: touching new memory takes time, and more of it on a busy machine.
+        ("hog", "smoke", limits),
+        ("huge", "smoke", &[""]),
+        ("obese", "", &[""]),
     ] {
         let detail = problem(put(&host, "guarded", "cascade", "steady@1.0.0", json!({ "how": how }))?, 422)?;
-        ensure!(detail.contains(&format!("refused ({stage}")) && detail.contains(said), "{how}: {detail}");
+        ensure!(detail.contains(&format!("refused ({stage}")) && said.iter().any(|said| detail.contains(said)), "{how}: {detail}");
         ensure!(in_force(&host, "guarded", "cascade")? == before, "{how}");
     }
     // Without any compiler of guests, in the other two slots.
