@@ -6,6 +6,7 @@ pub mod clip;
 pub mod coverage;
 pub mod fuzz;
 pub mod guest;
+pub mod livekit;
 pub mod memory;
 pub mod parity;
 pub mod publisher;

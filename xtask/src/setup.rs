@@ -28,7 +28,31 @@ pub fn fetch() -> Result<PathBuf> {
 pub fn for_tests() -> Result<()> {
     dictionary()?;
     browser()?;
-    schemathesis()
+    schemathesis()?;
+    livekit_server()
+}
+
+/// The server that the tests of rooms talk to. Its module is checked by Go against the checksum database.
+const LIVEKIT_SERVER: &str = "github.com/livekit/livekit-server/cmd/server@v1.13.5";
+
+fn livekit_server() -> Result<()> {
+    let folder = assets::folder()?;
+    let (program, version) = (folder.join("livekit-server"), folder.join("livekit-server.version"));
+    if program.is_file() && std::fs::read_to_string(&version).is_ok_and(|built| built == LIVEKIT_SERVER) {
+        return Ok(());
+    }
+    let go = if on_path("go") {
+        PathBuf::from("go")
+    } else {
+        python::environment(&target().join("go"), &root().join("tests/livekit/requirements.txt"), &say)?.join("go")
+    };
+    say("building LiveKit's server, which takes minutes");
+    let into = folder.join("go");
+    let status = Command::new(&go).args(["install", LIVEKIT_SERVER]).env("GOBIN", &into).env("CGO_ENABLED", "0").status();
+    let status = status.with_context(|| format!("{} could not be run", go.display()))?;
+    ensure!(status.success(), "`go install {LIVEKIT_SERVER}` ended with {status}; it needs the Go module proxy the first time");
+    std::fs::rename(into.join("server"), &program).with_context(|| format!("writing {}", program.display()))?;
+    std::fs::write(&version, LIVEKIT_SERVER).with_context(|| format!("writing {}", version.display()))
 }
 
 /// The word list that the profanity rules are held against.

@@ -1,0 +1,23 @@
+//! LiveKit's client library as Scrim uses it: rooms, and video in and out as I420. It is the same Rust SDK that the Python, Node and C++ ones run
+//! on, as `liblivekit_ffi.so`, loaded at run time: building it needs a prebuilt libwebrtc.
+//!
+//! - [`Library`] loads it and speaks its protocol: requests, and events that come on its threads.
+//! - [`Room`] is one participant's connection to a room.
+//! - [`VideoStream`] gives the frames of somebody's track, [`VideoTrack`] takes ours.
+//!
+//! What always holds: the library's threads never wait for us; each handle that it hands over is dropped once, also those that come with
+//! events nobody waits for; memory of the library is read while its handle is held and copied out.
+
+mod library;
+mod room;
+mod video;
+
+/// The protocol's messages.
+pub mod proto {
+    #![allow(missing_docs, clippy::all, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/livekit.proto.rs"));
+}
+
+pub use library::{Error, Library};
+pub use room::{Event, Options, RemoteTrack, Room};
+pub use video::{Encoding, I420, Received, Rotation, VideoStream, VideoTrack};

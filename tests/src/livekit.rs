@@ -1,0 +1,143 @@
+//! A real LiveKit server in a network of its own, for the tests of rooms.
+//!
+//! libwebrtc gathers no candidates on loopback, so media needs another interface. [`alone`] runs a test again in a network namespace with a pair
+//! of virtual ones; where a machine allows no namespace, the test runs on the machine's own.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use livekit_api::access_token::{AccessToken, VideoGrants};
+use scrim_livekit::Library;
+
+/// Set in the process that runs inside the namespace.
+const INSIDE: &str = "SCRIM_TEST_NETWORK";
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const PORT: u16 = 7880;
+const START_MAX: Duration = Duration::from_secs(30);
+pub const KEY: &str = "scrim-test";
+pub const SECRET: &str = "a secret for tests alone, and long enough";
+
+/// Runs the test that calls this in a network of its own. True: it has been run there, and passed; the caller has nothing left to do.
+///
+/// # Errors
+/// When it failed there.
+pub fn alone() -> Result<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(false);
+    }
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let flags: &[&str] = if root { &["--net"] } else { &["--map-root-user", "--net"] };
+    if !Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        println!("this machine allows no network namespace: the test runs on its own interface");
+        return Ok(false);
+    }
+    let name = std::thread::current().name().context("a test's thread has its name")?.to_owned();
+    let script = format!(
+        "ip link set lo up && ip link add scrim0 type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev scrim0 \
+         && ip link set scrim0 up && ip link set scrim1 up && exec \"$@\""
+    );
+    let output = Command::new("unshare")
+        .args(flags)
+        .args(["sh", "-c", &script, "sh"])
+        .arg(std::env::current_exe()?)
+        .args([&name, "--exact", "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, "1")
+        .output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    ensure!(output.status.success() && said.contains("1 passed"), "{name} failed in its own network: {}", output.status);
+    Ok(true)
+}
+
+/// The address that media can go over.
+fn address() -> Result<Ipv4Addr> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(ADDRESS);
+    }
+    // Nothing is sent: connecting a datagram socket only picks the way out.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).context("this machine has no interface but loopback")?;
+    match socket.local_addr()?.ip() {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => unreachable!("the socket is of IPv4"),
+    }
+}
+
+/// LiveKit's client library, as set-up fetched it.
+///
+/// # Errors
+/// When it has not.
+pub fn library() -> Result<&'static Library> {
+    Ok(Library::load(&scrim_toolchain::assets::path("liblivekit_ffi.so")?)?)
+}
+
+/// A server, until it is dropped.
+pub struct Server {
+    child: Child,
+    folder: PathBuf,
+    address: Ipv4Addr,
+}
+
+impl Server {
+    /// # Errors
+    /// When it does not start.
+    pub fn start(folder: &Path) -> Result<Self> {
+        let address = address()?;
+        let config = format!(
+            "port: {PORT}\nbind_addresses: [\"127.0.0.1\", \"{address}\"]\nrtc:\n  tcp_port: 7881\n  udp_port: 7882\n  use_external_ip: false\n  \
+             node_ip: {address}\nkeys:\n  {KEY}: {SECRET:?}\nlogging:\n  level: info\n"
+        );
+        let path = folder.join("livekit.yaml");
+        std::fs::write(&path, config)?;
+        let log = std::fs::File::create(folder.join("livekit.log"))?;
+        let program = scrim_toolchain::assets::folder()?.join("livekit-server");
+        let child = Command::new(&program)
+            .arg("--config")
+            .arg(&path)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} cannot be started; `cargo xtask test` builds it", program.display()))?;
+        let server = Self { child, folder: folder.to_owned(), address };
+        let since = Instant::now();
+        while TcpStream::connect_timeout(&SocketAddr::from((address, PORT)), Duration::from_secs(1)).is_err() {
+            ensure!(since.elapsed() < START_MAX, "the server does not listen: {}", server.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}:{PORT}", self.address)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("livekit.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A token for a room.
+///
+/// # Errors
+/// When it can't be signed.
+pub fn token(room: &str, identity: &str, publishes: bool, subscribes: bool) -> Result<String> {
+    let grants = VideoGrants {
+        room_join: true,
+        room: room.to_owned(),
+        can_publish: Some(publishes),
+        can_subscribe: Some(subscribes),
+        ..VideoGrants::default()
+    };
+    Ok(AccessToken::with_api_key(KEY, SECRET).with_identity(identity).with_grants(grants).to_jwt()?)
+}
