@@ -190,11 +190,16 @@ await main(async (url, out) => {
     check(names(before) === names(after), `the page moved: ${before}\n---\n${after}`);
     await page.evaluate(() => { document.activeElement.blur(); scrollTo(0, 0); });
     await page.mouse.move(0, 0);
-    await until("a near face under a mask", () => page.evaluate((near) => {
+    const nearFace = () => page.evaluate((near) => {
       const { cover, masks } = document.getElementById("moderated").dataset;
       return cover === "masked" && JSON.parse(masks).reduce((sum, mask) => sum + mask.width * mask.height, 0) > near;
-    }, NEAR));
-    await page.screenshot({ path: out });
+    }, NEAR);
+    // The stream goes on while the picture is taken: there is to be one before and after it.
+    await until("a picture of a near face under a mask", async () => {
+      if (!(await nearFace())) return false;
+      await page.screenshot({ path: out });
+      return nearFace();
+    });
     await loseAndFindTheHost(page, faults);
   });
   console.log("the page does what it says");
