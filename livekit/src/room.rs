@@ -95,6 +95,8 @@ pub struct Room {
     identity: String,
     events: mpsc::Receiver<Event>,
     over: bool,
+    /// The library has been asked to leave.
+    left: bool,
 }
 
 impl Room {
@@ -134,7 +136,7 @@ impl Room {
         let handle = library.handle(result.room.handle.id);
         let local = library.handle(result.local_participant.handle.id);
         library.route_room(handle.id, Arc::new(inbox));
-        let room = Self { library, local, identity: result.local_participant.info.identity, events, over: false, handle };
+        let room = Self { library, local, identity: result.local_participant.info.identity, events, over: false, left: false, handle };
         // Without it the library gives the room up after 15 s.
         let ready = proto::ReadyForRoomEventRequest { room_handle: room.handle.id };
         library.ask("hearing a room's events", Request::ReadyForRoomEvent(ready))?;
@@ -160,7 +162,8 @@ impl Room {
     ///
     /// # Errors
     /// When it does not answer in time; the room is left all the same.
-    pub async fn leave(self) -> Result<(), Error> {
+    pub async fn leave(mut self) -> Result<(), Error> {
+        self.left = true;
         let request = |request_async_id| Request::Disconnect(proto::DisconnectRequest { room_handle: self.handle.id, request_async_id });
         self.library.ask_and_wait("leaving a room", ANSWER_S, request).await.map(drop)
     }
@@ -214,6 +217,17 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.library.end_room(self.handle.id);
+        if !self.left {
+            leave(self.library, &self.handle);
+        }
+    }
+}
+
+/// Leaves a room without waiting for it: one whose handle alone is dropped is stayed in.
+fn leave(library: &Library, room: &Handle) {
+    let request = proto::DisconnectRequest { room_handle: room.id, request_async_id: None };
+    if let Err(error) = library.ask("leaving a room", Request::Disconnect(request)) {
+        tracing::warn!(%error, "a room may still be joined");
     }
 }
 
@@ -269,7 +283,7 @@ pub(crate) fn forget(library: &Library, answer: Answer) {
                 with.publications.into_iter().for_each(|publication| drop(library.handle(publication.handle.id)));
             }
             drop(library.handle(result.local_participant.handle.id));
-            drop(library.handle(result.room.handle.id));
+            leave(library, &library.handle(result.room.handle.id));
         }
         Answer::PublishTrack(proto::PublishTrackCallback {
             message: Some(proto::publish_track_callback::Message::Publication(publication)),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use scrim_livekit::proto::{TrackSource, VideoCodec};
-use scrim_livekit::{Encoding, Event, I420, Options, RemoteTrack, Room, VideoStream, VideoTrack};
+use scrim_livekit::{Encoding, Event, I420, Library, Options, RemoteTrack, Room, VideoStream, VideoTrack};
 use scrim_tests::livekit::{Server, alone, library, token};
 use tokio::time::timeout;
 
@@ -17,8 +17,14 @@ const VP8: Encoding = Encoding { codec: VideoCodec::Vp8, bitrate: 2_000_000, fra
 const STEP: u8 = 12;
 const STEPS: u8 = 16;
 
-fn in_its_own_runtime(test: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test)
+/// Runs a test in a network of its own, against a server of its own.
+fn against_a_server<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, &'static Library) -> F) -> Result<()> {
+    if alone()? {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let (server, library) = (Server::start(folder.path())?, library()?);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test(server, library))
 }
 
 /// A grey whose brightness says which it is; the colour differs in each quarter.
@@ -64,13 +70,7 @@ async fn until(room: &mut Room, what: &str, holds: impl Fn(&Event) -> bool) -> R
 
 #[test]
 fn what_one_publishes_another_gets() -> Result<()> {
-    if alone()? {
-        return Ok(());
-    }
-    let folder = tempfile::tempdir()?;
-    let server = Server::start(folder.path())?;
-    in_its_own_runtime(async {
-        let library = library()?;
+    against_a_server(|server, library| async move {
         let mut viewer = Room::join(library, &server.url(), &token("studio", "viewer", false, true)?, VIEWER).await?;
         ensure!(viewer.identity() == "viewer");
         let publisher = Room::join(library, &server.url(), &token("studio", "publisher", true, false)?, PUBLISHER).await?;
@@ -140,13 +140,7 @@ fn what_one_publishes_another_gets() -> Result<()> {
 
 #[test]
 fn what_is_refused_says_why() -> Result<()> {
-    if alone()? {
-        return Ok(());
-    }
-    let folder = tempfile::tempdir()?;
-    let server = Server::start(folder.path())?;
-    in_its_own_runtime(async {
-        let library = library()?;
+    against_a_server(|server, library| async move {
         let Err(error) = Room::join(library, &server.url(), "no token", PUBLISHER).await else { bail!("a word is no token") };
         ensure!(error.to_string().starts_with("joining a room: ") && error.to_string().len() > 25, "{error}");
         let Err(error) = Room::join(library, "ws://127.0.0.1:9", &token("r", "a", true, false)?, PUBLISHER).await else {
@@ -175,14 +169,24 @@ fn what_is_refused_says_why() -> Result<()> {
 
 #[test]
 fn a_server_that_goes_away_is_told() -> Result<()> {
-    if alone()? {
-        return Ok(());
-    }
-    let folder = tempfile::tempdir()?;
-    let server = Server::start(folder.path())?;
-    in_its_own_runtime(async {
-        let mut room = Room::join(library()?, &server.url(), &token("r", "a", true, true)?, VIEWER).await?;
+    against_a_server(|server, library| async move {
+        let mut room = Room::join(library, &server.url(), &token("r", "a", true, true)?, VIEWER).await?;
         drop(server);
         until(&mut room, "the loss of the server", |event| matches!(event, Event::Reconnecting | Event::Over { .. })).await
+    })
+}
+
+#[test]
+fn a_room_that_is_dropped_is_left() -> Result<()> {
+    against_a_server(|server, library| async move {
+        let mut viewer = Room::join(library, &server.url(), &token("r", "viewer", false, true)?, VIEWER).await?;
+        let publisher = Room::join(library, &server.url(), &token("r", "publisher", true, false)?, PUBLISHER).await?;
+        let track = VideoTrack::publish(&publisher, "camera", SIZE, TrackSource::SourceCamera, VP8).await?;
+        let remote = subscribed(&mut viewer).await?;
+        let stream = VideoStream::of(&viewer, remote)?;
+        drop((track, publisher));
+        until(&mut viewer, "the publisher's going", |event| matches!(event, Event::Left { identity } if identity == "publisher")).await?;
+        drop(stream);
+        Ok(())
     })
 }
