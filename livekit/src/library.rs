@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use prost::Message as _;
 use tokio::sync::oneshot;
 
+use crate::audio::Inbox as AudioInbox;
+use crate::event::Inbox as RoomInbox;
 use crate::proto;
 use crate::proto::ffi_event::Message as Event;
 use crate::proto::ffi_request::Message as Request;
 use crate::proto::ffi_response::Message as Response;
-use crate::room::Inbox as RoomInbox;
+use crate::proto::room_event::Message as RoomMessage;
+use crate::text::Readings;
 use crate::video::Inbox as VideoInbox;
 
 /// What went wrong.
@@ -29,6 +32,16 @@ pub enum Error {
     Late { what: &'static str, seconds: u64 },
     #[error("a picture of {width}×{height} has {expected} bytes as I420, not {found}")]
     Picture { width: u32, height: u32, expected: usize, found: usize },
+    #[error(
+        "{found} samples are not up to a second of sound in {channels} channels at {rate} Hz; give whole frames, and longer sound in parts"
+    )]
+    Sound { rate: u32, channels: u32, found: usize },
+    #[error("sound of {channels} channels at {rate} Hz; take 1 or 2 channels at a multiple of 100 Hz from 8000 to 48000")]
+    Format { rate: u32, channels: u32 },
+    #[error("a packet of {found} bytes; at most {most} are sent")]
+    Data { found: usize, most: usize },
+    #[error("a text of {found} bytes with its topic and attributes; at most {most} are sent, send it in parts")]
+    Text { found: usize, most: usize },
 }
 
 type Callback = extern "C" fn(*const u8, usize);
@@ -42,6 +55,7 @@ pub struct Library {
     drop_handle: DropHandle,
     next: AtomicU64,
     routes: Mutex<Routes>,
+    readings: Mutex<Readings>,
 }
 
 /// Who waits for what the callback brings.
@@ -51,6 +65,7 @@ struct Routes {
     answers: HashMap<u64, oneshot::Sender<Event>>,
     rooms: HashMap<u64, Arc<RoomInbox>>,
     videos: HashMap<u64, Arc<VideoInbox>>,
+    audios: HashMap<u64, Arc<AudioInbox>>,
 }
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
@@ -79,7 +94,13 @@ impl Library {
         };
         // The symbols stay valid for as long as the process lives.
         std::mem::forget(library);
-        let loaded = LIBRARY.get_or_init(|| Self { ask, drop_handle, next: AtomicU64::new(1), routes: Mutex::default() });
+        let loaded = LIBRARY.get_or_init(|| Self {
+            ask,
+            drop_handle,
+            next: AtomicU64::new(1),
+            routes: Mutex::default(),
+            readings: Mutex::default(),
+        });
         const SDK: &CStr = c"rust";
         const VERSION: &CStr = c"0.13.2";
         // SAFETY: the callback may be called from any thread, from now on; both strings are static.
@@ -107,24 +128,29 @@ impl Library {
         decoded.ok().and_then(|response| response.message).ok_or(Error::Refused { what })
     }
 
+    /// A number for a request, so that the library makes none up: one of its own could be the number of another request of ours.
+    pub(crate) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Asks something that is answered by an event; `request` gets the number that the event will carry.
+    pub(crate) fn begin(&self, what: &'static str, request: impl FnOnce(Option<u64>) -> Request) -> Result<Waiting<'_>, Error> {
+        let number = self.number();
+        let (tell, told) = oneshot::channel();
+        // Before the request: its event may come first.
+        self.routes().answers.insert(number, tell);
+        let waiting = Waiting { library: self, number, what, told };
+        self.ask(what, request(Some(number)))?;
+        Ok(waiting)
+    }
+
     pub(crate) async fn ask_and_wait(
         &self,
         what: &'static str,
         seconds: u64,
         request: impl FnOnce(Option<u64>) -> Request,
     ) -> Result<Event, Error> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (tell, told) = oneshot::channel();
-        // Before the request: its event may come first.
-        self.routes().answers.insert(number, tell);
-        let _waiting = Waiting { library: self, number };
-        self.ask(what, request(Some(number)))?;
-        match tokio::time::timeout(std::time::Duration::from_secs(seconds), told).await {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(_)) => Err(Error::Refused { what }),
-            Err(_) => Err(Error::Late { what, seconds }),
-        }
+        self.begin(what, request)?.answer(seconds).await
     }
 
     pub(crate) fn handle(&self, id: u64) -> Handle {
@@ -136,7 +162,12 @@ impl Library {
     }
 
     pub(crate) fn end_room(&self, handle: u64) {
-        self.routes().rooms.remove(&handle);
+        let inbox = self.routes().rooms.remove(&handle);
+        inbox.inspect(|inbox| self.readings().end(inbox));
+    }
+
+    pub(crate) fn readings(&self) -> MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn route_video(&self, handle: u64, inbox: Arc<VideoInbox>) {
@@ -147,15 +178,28 @@ impl Library {
         self.routes().videos.remove(&handle);
     }
 
+    pub(crate) fn route_audio(&self, handle: u64, inbox: Arc<AudioInbox>) {
+        self.routes().audios.insert(handle, inbox);
+    }
+
+    pub(crate) fn end_audio(&self, handle: u64) {
+        self.routes().audios.remove(&handle);
+    }
+
     /// One event. What nobody waits for is let go of, with its handles.
     fn take(&self, event: Event) {
         match event {
             Event::RoomEvent(event) => {
                 let inbox = self.routes().rooms.get(&event.room_handle).cloned();
-                let Some(message) = event.message else { return };
-                let event = crate::room::owned(self, message);
-                if let (Some(inbox), Some(event)) = (inbox, event) {
-                    inbox.push(event);
+                match event.message {
+                    Some(RoomMessage::TextStreamOpened(opened)) => crate::text::opened(self, inbox, opened),
+                    Some(message) => {
+                        let event = crate::event::owned(self, inbox.as_deref(), message);
+                        if let (Some(inbox), Some(event)) = (inbox, event) {
+                            inbox.push(event);
+                        }
+                    }
+                    None => {}
                 }
             }
             Event::VideoStreamEvent(event) => {
@@ -163,12 +207,21 @@ impl Library {
                 let Some(message) = event.message else { return };
                 crate::video::take(self, inbox.as_deref(), message);
             }
+            Event::AudioStreamEvent(event) => {
+                let inbox = self.routes().audios.get(&event.stream_handle).cloned();
+                let Some(message) = event.message else { return };
+                crate::audio::take(self, inbox.as_deref(), message);
+            }
+            Event::TextStreamReaderReadAll(read) => crate::text::read(self, read),
             Event::Logs(batch) => batch.records.into_iter().for_each(log),
             Event::Panic(panic) => tracing::error!(message = panic.message, "LiveKit's library panicked"),
             Event::Connect(proto::ConnectCallback { async_id, .. })
             | Event::Disconnect(proto::DisconnectCallback { async_id })
             | Event::PublishTrack(proto::PublishTrackCallback { async_id, .. })
-            | Event::UnpublishTrack(proto::UnpublishTrackCallback { async_id, .. }) => self.answer(async_id, event),
+            | Event::UnpublishTrack(proto::UnpublishTrackCallback { async_id, .. })
+            | Event::PublishData(proto::PublishDataCallback { async_id, .. })
+            | Event::CaptureAudioFrame(proto::CaptureAudioFrameCallback { async_id, .. })
+            | Event::SendText(proto::StreamSendTextCallback { async_id, .. }) => self.answer(async_id, event),
         }
     }
 
@@ -185,10 +238,24 @@ impl Library {
     }
 }
 
-/// Takes a request out of the routes when who waits for it is gone.
-struct Waiting<'a> {
+/// A request that an event will answer. Dropped, it is taken out of the routes.
+pub(crate) struct Waiting<'a> {
     library: &'a Library,
     number: u64,
+    what: &'static str,
+    told: oneshot::Receiver<Event>,
+}
+
+impl Waiting<'_> {
+    /// Waits for it; a call that is given up may be made again.
+    pub async fn answer(&mut self, seconds: u64) -> Result<Event, Error> {
+        let what = self.what;
+        match tokio::time::timeout(std::time::Duration::from_secs(seconds), &mut self.told).await {
+            Ok(Ok(event)) => Ok(event),
+            Ok(Err(_)) => Err(Error::Refused { what }),
+            Err(_) => Err(Error::Late { what, seconds }),
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
@@ -202,6 +269,15 @@ impl Drop for Waiting<'_> {
 pub(crate) struct Handle {
     drop_handle: DropHandle,
     pub id: u64,
+}
+
+impl Handle {
+    /// For requests that take the handle with them: it is no longer ours to drop.
+    pub fn given(self) -> u64 {
+        let id = self.id;
+        std::mem::forget(self);
+        id
+    }
 }
 
 impl Drop for Handle {

@@ -1,89 +1,35 @@
 //! One participant's connection to a room.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::event::{Event, Inbox, joined, published};
 use crate::library::{Error, Handle, Library};
 use crate::proto;
 use crate::proto::ffi_event::Message as Answer;
 use crate::proto::ffi_request::Message as Request;
-use crate::proto::room_event::Message;
+use crate::text::TEXT_MAX;
 
-/// Events that may wait to be heard. A room that is not listened to for so long is given up: what is missed cannot be told any more.
-const EVENTS_MAX: usize = 1024;
 /// How long a request to the server may take.
-const ANSWER_S: u64 = 15;
+pub(crate) const ANSWER_S: u64 = 15;
 
 /// How a room is joined.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Every track that is published is subscribed to.
     pub subscribe: bool,
     /// Layers that nobody watches are not encoded.
     pub dynacast: bool,
+    /// The key that all share in a room that is encrypted end to end: what is encrypted is read with it, what we publish and say is encrypted.
+    pub key: Option<Vec<u8>>,
 }
 
-/// Somebody's track that is subscribed to.
-#[derive(Debug)]
-pub struct RemoteTrack {
-    pub sid: String,
-    pub name: String,
-    pub video: bool,
-    pub(crate) handle: Handle,
-}
-
-/// What happens in a room.
-#[derive(Debug)]
-pub enum Event {
-    Joined {
-        identity: String,
-    },
-    Left {
-        identity: String,
-    },
-    /// A track was published; its source is the camera, the screen, a microphone.
-    Published {
-        identity: String,
-        sid: String,
-        source: proto::TrackSource,
-    },
-    Subscribed {
-        identity: String,
-        track: RemoteTrack,
-    },
-    Unsubscribed {
-        identity: String,
-        sid: String,
-    },
-    Muted {
-        identity: String,
-        sid: String,
-    },
-    Unmuted {
-        identity: String,
-        sid: String,
-    },
-    Reconnecting,
-    Reconnected,
-    /// The last event.
-    Over {
-        reason: String,
-    },
-}
-
-/// Where the library's threads leave a room's events.
-pub(crate) struct Inbox {
-    /// None once too many waited.
-    events: Mutex<Option<mpsc::Sender<Event>>>,
-}
-
-impl Inbox {
-    pub fn push(&self, event: Event) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.as_ref().is_some_and(|events| events.try_send(event).is_err()) {
-            *events = None;
-        }
+impl std::fmt::Debug for Options {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { subscribe, dynacast, key } = self;
+        write!(f, "Options {{ subscribe: {subscribe}, dynacast: {dynacast}, encrypted: {} }}", key.is_some())
     }
 }
 
@@ -93,6 +39,7 @@ pub struct Room {
     handle: Handle,
     local: Handle,
     identity: String,
+    inbox: Arc<Inbox>,
     events: mpsc::Receiver<Event>,
     over: bool,
     /// The library has been asked to leave.
@@ -112,6 +59,8 @@ impl Room {
             dynacast: Some(options.dynacast),
             join_retries: Some(0),
             connect_timeout_ms: Some(ANSWER_S * 1000),
+            encryption: options.key.map(encryption),
+            data_stream: Some(proto::RoomDataStreamOptions { max_payload_byte_length: Some(TEXT_MAX as u64) }),
         };
         let request = |request_async_id| {
             Request::Connect(proto::ConnectRequest { url: url.to_owned(), token: token.to_owned(), options, request_async_id })
@@ -124,19 +73,19 @@ impl Room {
             Some(proto::connect_callback::Message::Error(reason)) => return Err(Error::Failed { what: WHAT, reason }),
             None => return Err(Error::Refused { what: WHAT }),
         };
-        let (tell, events) = mpsc::channel(EVENTS_MAX);
-        let inbox = Inbox { events: Mutex::new(Some(tell)) };
+        let (inbox, events) = Inbox::new();
         // Who is there already is told as those who come.
         for proto::connect_callback::ParticipantWithTracks { participant, publications } in result.participants {
             let identity = participant.info.identity.clone();
-            drop(library.handle(participant.handle.id));
-            inbox.push(Event::Joined { identity: identity.clone() });
+            inbox.push(joined(library, participant));
             publications.into_iter().for_each(|publication| inbox.push(published(library, identity.clone(), publication)));
         }
         let handle = library.handle(result.room.handle.id);
         let local = library.handle(result.local_participant.handle.id);
-        library.route_room(handle.id, Arc::new(inbox));
-        let room = Self { library, local, identity: result.local_participant.info.identity, events, over: false, left: false, handle };
+        let inbox = Arc::new(inbox);
+        library.route_room(handle.id, inbox.clone());
+        let room =
+            Self { library, local, identity: result.local_participant.info.identity, inbox, events, over: false, left: false, handle };
         // Without it the library gives the room up after 15 s.
         let ready = proto::ReadyForRoomEventRequest { room_handle: room.handle.id };
         library.ask("hearing a room's events", Request::ReadyForRoomEvent(ready))?;
@@ -154,8 +103,14 @@ impl Room {
             return None;
         }
         let event = self.events.recv().await.unwrap_or_else(|| Event::Over { reason: "too many events waited".to_owned() });
+        self.inbox.taken(&event);
         self.over = matches!(event, Event::Over { .. });
         Some(event)
+    }
+
+    /// Texts and data that were too long, or came while too many others waited.
+    pub fn dropped(&self) -> u64 {
+        self.inbox.dropped()
     }
 
     /// Leaves, and waits until the server knows.
@@ -170,6 +125,11 @@ impl Room {
 
     pub(crate) fn library(&self) -> &'static Library {
         self.library
+    }
+
+    /// Ourselves, to the library.
+    pub(crate) fn local(&self) -> u64 {
+        self.local.id
     }
 
     /// Publishes a track; answers with its sid.
@@ -225,53 +185,10 @@ impl Drop for Room {
 
 /// Leaves a room without waiting for it: one whose handle alone is dropped is stayed in.
 fn leave(library: &Library, room: &Handle) {
-    let request = proto::DisconnectRequest { room_handle: room.id, request_async_id: None };
+    let request = proto::DisconnectRequest { room_handle: room.id, request_async_id: Some(library.number()) };
     if let Err(error) = library.ask("leaving a room", Request::Disconnect(request)) {
         tracing::warn!(%error, "a room may still be joined");
     }
-}
-
-fn published(library: &Library, identity: String, publication: proto::OwnedTrackPublication) -> Event {
-    let source = publication.info.source();
-    drop(library.handle(publication.handle.id));
-    Event::Published { identity, sid: publication.info.sid, source }
-}
-
-/// An event with what it brings in our hands; none for those that nobody hears.
-pub(crate) fn owned(library: &Library, message: Message) -> Option<Event> {
-    let forget = |handle: proto::FfiOwnedHandle| drop(library.handle(handle.id));
-    Some(match message {
-        Message::ParticipantConnected(joined) => {
-            forget(joined.info.handle);
-            Event::Joined { identity: joined.info.info.identity }
-        }
-        Message::ParticipantDisconnected(left) => Event::Left { identity: left.participant_identity },
-        Message::TrackPublished(event) => published(library, event.participant_identity, event.publication),
-        Message::TrackSubscribed(event) => {
-            let proto::OwnedTrack { handle, info } = event.track;
-            let (handle, video) = (library.handle(handle.id), info.kind() == proto::TrackKind::KindVideo);
-            Event::Subscribed { identity: event.participant_identity, track: RemoteTrack { sid: info.sid, name: info.name, video, handle } }
-        }
-        Message::TrackUnsubscribed(event) => Event::Unsubscribed { identity: event.participant_identity, sid: event.track_sid },
-        Message::TrackMuted(event) => Event::Muted { identity: event.participant_identity, sid: event.track_sid },
-        Message::TrackUnmuted(event) => Event::Unmuted { identity: event.participant_identity, sid: event.track_sid },
-        Message::Reconnecting(_) => Event::Reconnecting,
-        Message::Reconnected(_) => Event::Reconnected,
-        Message::Disconnected(event) => Event::Over { reason: event.reason().as_str_name().to_lowercase().replace('_', " ") },
-        Message::Eos(_) => Event::Over { reason: "the library gave the room up".to_owned() },
-        Message::ByteStreamOpened(opened) => {
-            forget(opened.reader.handle);
-            return None;
-        }
-        Message::TextStreamOpened(opened) => {
-            forget(opened.reader.handle);
-            return None;
-        }
-        Message::DataTrackPublished(published) => {
-            forget(published.track.handle);
-            return None;
-        }
-    })
 }
 
 /// Lets go of an answer that nobody waits for any more: a room that was joined too late is left.
@@ -290,5 +207,20 @@ pub(crate) fn forget(library: &Library, answer: Answer) {
             ..
         }) => drop(library.handle(publication.handle.id)),
         _ => {}
+    }
+}
+
+/// As LiveKit's own SDKs have it by default, so that their keys are ours.
+fn encryption(key: Vec<u8>) -> proto::E2eeOptions {
+    proto::E2eeOptions {
+        encryption_type: proto::EncryptionType::Gcm.into(),
+        key_provider_options: proto::KeyProviderOptions {
+            shared_key: Some(key),
+            ratchet_window_size: 16,
+            ratchet_salt: b"LKFrameEncryptionKey".to_vec(),
+            failure_tolerance: -1,
+            key_ring_size: 16,
+            key_derivation_function: proto::KeyDerivationFunction::Pbkdf2.into(),
+        },
     }
 }

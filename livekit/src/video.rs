@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::event::RemoteTrack;
 use crate::library::{Error, Handle, Library};
 use crate::proto;
 use crate::proto::ffi_request::Message as Request;
 use crate::proto::ffi_response::Message as Response;
 use crate::proto::video_stream_event::Message;
-use crate::room::{RemoteTrack, Room};
+use crate::room::Room;
 
 /// Frames that may wait to be copied out; the newest win.
 const WAITING_MAX: usize = 2;
@@ -24,7 +25,19 @@ pub struct I420 {
     pub data: Vec<u8>,
 }
 
+/// A picture that is somebody else's, its planes as [`I420`] has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    pub width: u32,
+    pub height: u32,
+    pub data: &'a [u8],
+}
+
 impl I420 {
+    pub fn as_picture(&self) -> Picture<'_> {
+        Picture { width: self.width, height: self.height, data: &self.data }
+    }
+
     /// Bytes of a picture of this size.
     pub fn len(width: u32, height: u32) -> usize {
         let (width, height) = (width as usize, height as usize);
@@ -254,8 +267,8 @@ impl VideoTrack {
     ///
     /// # Errors
     /// When the bytes do not fit the size, or the library refuses it.
-    pub fn capture(&self, picture: &I420, timestamp_us: i64) -> Result<(), Error> {
-        let I420 { width, height, ref data } = *picture;
+    pub fn capture(&self, picture: Picture<'_>, timestamp_us: i64) -> Result<(), Error> {
+        let Picture { width, height, data } = picture;
         let expected = I420::len(width, height);
         if data.len() != expected || width == 0 || height == 0 {
             return Err(Error::Picture { width, height, expected, found: data.len() });

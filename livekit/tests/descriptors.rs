@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
-const MODULES: [&str; 8] = ["data_stream", "data_track", "ffi", "handle", "participant", "room", "track", "video_frame"];
+const MODULES: [&str; 10] =
+    ["audio_frame", "data_stream", "data_track", "e2ee", "ffi", "handle", "participant", "room", "track", "video_frame"];
 
 /// What protoc wrote into a `_pb2.py`: `AddSerializedFile(b'…')`.
 fn serialized(module: &str) -> Vec<u8> {
