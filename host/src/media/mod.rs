@@ -1,9 +1,11 @@
 //! Frames in and out.
 
+pub mod card;
 pub mod ffmpeg;
 pub mod file;
 pub mod frame;
 mod matroska;
 pub mod picture;
+pub mod turn;
 pub mod wire;
 mod y4m;
