@@ -5,6 +5,7 @@
 //! fault. Nothing else in the host reads the file.
 
 mod faults;
+mod livekit;
 mod reference;
 mod room;
 mod serve;
@@ -23,10 +24,14 @@ use crate::vision::color::Rgb;
 use crate::vision::cover::Style;
 use crate::vision::sampler::SamplerRule;
 pub use faults::{ConfigError, Fault, schema};
+pub use livekit::{LiveKit, VideoCodec};
 pub use reference::markdown;
 pub use room::RoomSettings;
 pub use serve::Serve;
-pub use values::{BindAddress, Color, DetectorName, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler};
+pub use values::{
+    BadValue, BindAddress, Color, DetectorName, IngestSuffix, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler,
+    ServerUrl,
+};
 
 /// A frame's length where none is known yet, ms: 30 frames/s. A source of another rate is held to its own when it is admitted.
 pub const FRAME_MS_NOMINAL: Millis = Millis(33);
@@ -55,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// What `scrim serve` listens on, whom it lets in, and what it keeps.
     pub serve: Serve,
+    /// The LiveKit server whose rooms are moderated. Its API key and secret are read from `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`, never from this file.
+    pub livekit: LiveKit,
 }
 
 impl Default for Config {
@@ -69,6 +76,7 @@ impl Default for Config {
             provider: Provider::default(),
             limits: Limits::default(),
             serve: Serve::default(),
+            livekit: LiveKit::default(),
         }
     }
 }
@@ -93,6 +101,18 @@ pub struct Room {
     pub skip_max_ms: Millis,
     /// Which frames are looked at beyond those that the host requires: `adaptive` follows the uncertainty of what is being followed, `prototype` the share of recent frames with a detection, `fixed:N` takes every Nth.
     pub sampler: Sampler,
+    /// What becomes of a chat message in which the text policy finds something: `mask` lets it pass with what was found masked, `refuse` keeps it back. One that could not be judged goes by `fail_mode`.
+    pub chat: ChatMode,
+}
+
+/// What becomes of a chat message in which something is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ChatMode {
+    #[default]
+    Mask,
+    Refuse,
 }
 
 impl Room {
@@ -121,6 +141,8 @@ impl Default for Room {
             // A skip is a guess by a plugin, not a judgement.
             skip_max_ms: Millis(0),
             sampler: Sampler(SamplerRule::Adaptive),
+            // What is said beside a bad word is worth reading.
+            chat: ChatMode::Mask,
         }
     }
 }

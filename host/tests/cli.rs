@@ -99,6 +99,39 @@ fn doctor_says_what_is_missing_and_what_would_mend_it() -> Fallible {
 }
 
 #[test]
+fn doctor_tells_of_livekit_and_misses_nothing_where_it_is_not_used() -> Fallible {
+    let home = tempfile::tempdir()?;
+    let assets = home.path().join(".cache/scrim/assets");
+    std::fs::create_dir_all(&assets)?;
+    // Nobody listens there.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let doctor = |config: &str| -> Result<Vec<serde_json::Value>, Box<dyn std::error::Error>> {
+        std::fs::write(home.path().join("scrim.toml"), config)?;
+        Ok(serde_json::from_slice(&scrim(home.path(), &["doctor", "--json", "--config", "scrim.toml"])?.stdout)?)
+    };
+    let told = |checks: &[serde_json::Value]| -> Vec<String> {
+        let of_livekit = checks.iter().filter(|check| check["name"].as_str().is_some_and(|name| name.starts_with("livekit")));
+        of_livekit
+            .map(|check| format!("{} {}: {} → {}", check["name"], check["state"], check["found"], check["fix"]).replace('"', ""))
+            .collect()
+    };
+    let [library, client, server, key] = &told(&doctor("")?)[..] else { return Err("four checks".into()) };
+    assert!(library.starts_with("livekit library note") && library.ends_with("→ cargo xtask fetch"), "{library}");
+    assert!(client.starts_with("livekit-client note") && client.ends_with("→ cargo xtask fetch --livekit"), "{client}");
+    assert!(server.starts_with("livekit server note: none is named"), "{server}");
+    assert!(key.starts_with("livekit key note: LIVEKIT_API_KEY and LIVEKIT_API_SECRET not set"), "{key}");
+
+    std::fs::write(assets.join("livekit-client.js"), "")?;
+    std::fs::write(assets.join("livekit-client.version"), "1.2.3 sha512-x\n")?;
+    let [_, client, server, _] = &told(&doctor(&format!("[livekit]\nurl = \"ws://{unused}\""))?)[..] else {
+        return Err("four checks".into());
+    };
+    assert!(client.starts_with("livekit-client ok") && client.contains("livekit-client.js 1.2.3"), "{client}");
+    assert!(server.starts_with(&format!("livekit server note: ws://{unused} does not answer")), "{server}");
+    Ok(())
+}
+
+#[test]
 fn doctor_notices_a_data_directory_that_cannot_be_made() -> Fallible {
     let home = tempfile::tempdir()?;
     std::fs::write(home.path().join("file"), "in the way")?;

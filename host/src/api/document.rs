@@ -10,13 +10,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{RefOr, Response};
 
 use super::extract::IF_MATCH;
+use super::livekit;
 use super::view::{AFTER_MAX, PLUGIN};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Scrim", description = "Rooms whose pictures and words are judged before anybody sees them."),
     tags(
-        (name = "rooms"), (name = "policy"), (name = "content"), (name = "recordings"), (name = "plugins"), (name = "stream"), (name = "status")
+        (name = "rooms"), (name = "policy"), (name = "content"), (name = "recordings"), (name = "plugins"), (name = "stream"), (name = "livekit"), (name = "status")
     )
 )]
 pub struct Document;
@@ -38,7 +39,7 @@ pub fn finish(document: &mut utoipa::openapi::OpenApi, secured: bool) {
             let needs_key = secured && path.starts_with("/v1");
             if needs_key {
                 operation.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
-            } else {
+            } else if path != livekit::WEBHOOK {
                 operation.responses.responses.remove("401");
             }
             operation.parameters.iter_mut().flatten().for_each(|parameter| {

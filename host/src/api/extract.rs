@@ -85,6 +85,17 @@ impl<S: Send + Sync> FromRequest<S> for Wasm {
     }
 }
 
+/// A LiveKit server's webhook, as it was signed.
+pub struct Webhook(pub bytes::Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Webhook {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        bytes_of(request, state, &["application/webhook+json", "application/json"]).await.map(Self)
+    }
+}
+
 /// A body of one of these media types. One that does not say its own is looked at: its first bytes tell.
 async fn bytes_of<S: Send + Sync>(request: Request, state: &S, types: &[&str]) -> Result<bytes::Bytes, Problem> {
     if let Some(given) = request.headers().get(header::CONTENT_TYPE) {
@@ -108,7 +119,8 @@ pub struct BodyMax(pub usize);
 async fn whole_body(request: Request) -> Result<Request, Problem> {
     let max = request.extensions().get::<BodyMax>().map_or(BODY_MAX, |max| max.0);
     let read_max = 2 * max;
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is too large: at most {} MiB are taken", max >> 20));
+    let (most, unit) = if max < 1 << 20 { (max >> 10, "KiB") } else { (max >> 20, "MiB") };
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is too large: at most {most} {unit} are taken"));
     let told = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|told| told > read_max as u64) {
         return Err(too_large());

@@ -9,6 +9,7 @@ pub mod auth;
 mod content;
 mod document;
 mod extract;
+mod livekit;
 mod page;
 mod plugins;
 mod policy;
@@ -88,12 +89,16 @@ pub fn router(service: Arc<Service>, gate: Gate, metrics: status::Metrics) -> Ro
     content::routes(&mut groups);
     plugins::routes(&mut groups);
     stream::routes(&mut groups);
+    livekit::routes(&mut groups);
     let mut v1 = OpenApiRouter::new();
     for (role, routes) in [Role::Viewer, Role::Publisher, Role::Operator, Role::Admin].into_iter().zip(groups.by_role) {
         v1 = v1.merge(routes.route_layer(from_fn_with_state(role, auth::require)));
     }
     let v1 = v1.route_layer(from_fn_with_state(gate.clone(), auth::identify));
-    let open = OpenApiRouter::with_openapi(document::Document::openapi()).merge(status::routes(metrics)).merge(page::routes());
+    let open = OpenApiRouter::with_openapi(document::Document::openapi())
+        .merge(status::routes(metrics))
+        .merge(page::routes())
+        .merge(livekit::open());
     let (router, mut document) = open.merge(v1).split_for_parts();
     document::finish(&mut document, !gate.keys.is_empty());
     router

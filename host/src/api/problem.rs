@@ -11,6 +11,8 @@ use crate::host::HostError;
 use crate::plugin::catalog::CatalogError;
 use crate::plugin::events::Stage;
 use crate::serve::feedback::FeedbackError;
+use crate::serve::livekit::TokenRefused;
+use crate::serve::livekit::webhook::WebhookError;
 use crate::serve::policy::PolicyError;
 use crate::serve::recording::RecordingError;
 use crate::serve::rooms::RoomError;
@@ -192,7 +194,7 @@ impl From<RoomError> for Problem {
             RoomError::Settings(faults) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(views(faults)),
             RoomError::Name(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             RoomError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, detail),
-            RoomError::Live(_) | RoomError::HasPublisher(_) => Self::new(StatusCode::CONFLICT, detail),
+            RoomError::Live(_) | RoomError::HasPublisher(_) | RoomError::Stopped(_) => Self::new(StatusCode::CONFLICT, detail),
             RoomError::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             RoomError::Host(error) => error.into(),
             RoomError::Store(error) => error.into(),
@@ -252,6 +254,31 @@ impl From<RecordingError> for Problem {
             RecordingError::Running | RecordingError::NotRunning => StatusCode::CONFLICT,
             RecordingError::Unknown(_) => StatusCode::NOT_FOUND,
             RecordingError::Folder(_) | RecordingError::Record(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<TokenRefused> for Problem {
+    fn from(error: TokenRefused) -> Self {
+        let detail = error.to_string();
+        match error {
+            TokenRefused::Name(_) | TokenRefused::Flagged(_) => {
+                let faults = vec![FaultView { path: "name".to_owned(), message: detail.clone() }];
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults)
+            }
+            TokenRefused::Taken(_) => Self::new(StatusCode::CONFLICT, detail),
+            TokenRefused::Unjudged(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            TokenRefused::Token(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        let status = match &error {
+            WebhookError::Body(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::UNAUTHORIZED,
         };
         Self::new(status, error.to_string())
     }

@@ -8,9 +8,9 @@ use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{IfMatch, Json, Path, etag};
-use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Stale};
-use super::view::{NewRoom, ReportView, RoomChanges, RoomView, SessionView, ThresholdView};
+use super::extract::{IfMatch, Json, Path, Query, etag};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Stale, Unreadable};
+use super::view::{NewRoom, ReportView, RoomChanges, RoomView, RoomsQuery, SessionView, ThresholdView};
 use super::{App, Groups};
 
 /// Sessions listed at most.
@@ -18,16 +18,18 @@ const SESSIONS_MAX: u32 = 200;
 
 pub fn routes(groups: &mut Groups) {
     groups.viewer(OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(sessions)).routes(routes!(report)));
-    groups.operator(OpenApiRouter::new().routes(routes!(patch)));
+    groups.operator(OpenApiRouter::new().routes(routes!(patch)).routes(routes!(start)).routes(routes!(stop)));
     groups.admin(OpenApiRouter::new().routes(routes!(create)).routes(routes!(delete)));
 }
 
-/// Every room.
+/// Every room, or those that are live, or those that are not.
 #[utoipa::path(
-    get, path = "/v1/rooms", operation_id = "list_rooms", tag = "rooms", responses((status = 200, body = Vec<RoomView>), Problems)
+    get, path = "/v1/rooms", operation_id = "list_rooms", tag = "rooms", params(RoomsQuery),
+    responses((status = 200, body = Vec<RoomView>), Unreadable, Problems)
 )]
-async fn list(State(app): App) -> Json<Vec<RoomView>> {
-    Json(app.all().iter().map(|room| RoomView::of(room)).collect())
+async fn list(State(app): App, Query(query): Query<RoomsQuery>) -> Json<Vec<RoomView>> {
+    let rooms = app.all().into_iter().filter(|room| query.live.is_none_or(|live| room.live().is_some() == live));
+    Json(rooms.map(|room| RoomView::of(&room)).collect())
 }
 
 /// Makes a room.
@@ -66,6 +68,31 @@ async fn patch(
 ) -> Result<impl IntoResponse, Problem> {
     let room = app.room(&room)?;
     app.change_room(&room, &changes.0, revision).await?;
+    let view = RoomView::of(&room);
+    Ok((etag(view.revision), Json(view)))
+}
+
+/// Ends what is live in the room, and takes nothing new until it is started again. Kept over a restart. A room that is stopped stays so.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/stream/stop", operation_id = "stop_room", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = RoomView, headers(("etag" = String))), Missing, Problems)
+)]
+async fn stop(State(app): App, Path(room): Path<String>) -> Result<impl IntoResponse, Problem> {
+    stopped(&app, &room, true).await
+}
+
+/// Takes streams again in a room that was stopped.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/stream/start", operation_id = "start_room", tag = "rooms", params(("room" = String, Path)),
+    responses((status = 200, body = RoomView, headers(("etag" = String))), Missing, Problems)
+)]
+async fn start(State(app): App, Path(room): Path<String>) -> Result<impl IntoResponse, Problem> {
+    stopped(&app, &room, false).await
+}
+
+async fn stopped(app: &Arc<crate::serve::Service>, room: &str, stopped: bool) -> Result<impl IntoResponse + use<>, Problem> {
+    let room = app.room(room)?;
+    app.stop_room(&room, stopped).await?;
     let view = RoomView::of(&room);
     Ok((etag(view.revision), Json(view)))
 }

@@ -16,9 +16,10 @@ use super::extract::Json;
 use super::problem::{Problem, Problems};
 use super::view::{HealthView, PartView};
 use crate::infer::meter as infer;
+use crate::outside;
 use crate::plugin::meter as plugin;
 use crate::plugin::types::Slot;
-use crate::serve::{Service, meter};
+use crate::serve::{Service, livekit, meter};
 
 /// The process's metrics.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ impl Metrics {
         infer::describe();
         plugin::describe();
         meter::describe();
+        livekit::meter::describe();
+        outside::describe();
         Ok(Self(handle))
     }
 
@@ -107,6 +110,10 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
         if room.settled().config.detectors.is_empty() {
             part(format!("room.{}", room.name), true, "no detector is enabled: pictures pass because the room says so".to_owned());
         }
+    }
+    if let Some(livekit) = app.livekit() {
+        let state = livekit.server.state();
+        part(livekit::server::WHAT.to_owned(), state == outside::State::Closed, format!("{}: calls are {}", livekit.url, state.as_str()));
     }
     let usage = host.usage();
     part("capacity".to_owned(), true, usage.to_string());

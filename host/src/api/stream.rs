@@ -23,7 +23,7 @@ use super::{App, Groups};
 use crate::media::picture::Limits;
 use crate::media::wire::{self, Control, Format, PublisherControl};
 use crate::serve::room::Room;
-use crate::serve::stream::{Offered, Shown, Stream};
+use crate::serve::stream::{Offered, Origin, Shown, Stream, Way};
 
 /// How often the other side is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ async fn stream(
     if caller.role < Role::Publisher {
         return Err(Problem::new(StatusCode::FORBIDDEN, "publishing takes the role publisher; a viewer may connect with ?watch=true"));
     }
-    let stream = app.publish(&room, &caller.name, false).await?;
+    let stream = app.publish(&room, Origin::camera(Way::Socket, &caller.name)).await?;
     let max = wire::message_bytes_max(Limits::default());
     let (gone, source) = (stream.clone(), caller.name.clone());
     // An upgrade that fails leaves the place to somebody else.
@@ -212,7 +212,7 @@ async fn write(mut out: Out, stream: Arc<Stream>, mut wants: watch::Receiver<Opt
         let sent = tokio::select! {
             shown = frames.recv() => match shown {
                 Ok(shown) => send_shown(&mut out, &shown, want).await,
-                Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, count, &mut missed).await,
+                Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, &stream, count, &mut missed).await,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Ok(()) = wants.changed() => {
@@ -256,7 +256,7 @@ async fn rest(
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
-            () = ended(stream) => break,
+            () = stream.over() => break,
         }
     }
     loop {
@@ -269,9 +269,9 @@ async fn rest(
 }
 
 /// Tells a viewer that it was too slow for so many frames.
-async fn lagged(out: &mut Out, count: u64, missed: &mut u64) -> Result<(), axum::Error> {
+async fn lagged(out: &mut Out, stream: &Stream, count: u64, missed: &mut u64) -> Result<(), axum::Error> {
     *missed += count;
-    metrics::counter!(crate::serve::meter::FRAMES_DROPPED, "reason" => "viewer").increment(count);
+    stream.behind(count);
     let lost = Control::Dropped { count, total: *missed, reason: "viewer".to_owned() };
     out.send(Message::Text(lost.to_text().into())).await
 }
@@ -308,7 +308,7 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
             let sent = tokio::select! {
                 shown = frames.recv() => match shown {
                     Ok(shown) => send_shown(&mut out, &shown, want).await,
-                    Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, count, &mut missed).await,
+                    Err(broadcast::error::RecvError::Lagged(count)) => lagged(&mut out, &stream, count, &mut missed).await,
                     Err(broadcast::error::RecvError::Closed) => break,
                 },
                 heard = incoming.next() => match heard {
@@ -316,7 +316,7 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
                     Some(Ok(_)) => Ok(()),
                 },
                 _ = ping.tick() => out.send(Message::Ping(bytes::Bytes::new())).await,
-                () = ended(&stream) => {
+                () = stream.over() => {
                     let told = rest(&mut out, &stream, &mut frames, want).await;
                     if told.is_ok() {
                         break;
@@ -334,11 +334,4 @@ async fn watch(socket: WebSocket, room: Arc<Room>, want: Option<Format>, mut dra
 async fn drained(drains: &mut watch::Receiver<bool>) {
     // A service that is gone drains no more.
     let _ = drains.wait_for(|draining| *draining).await;
-}
-
-/// Returns when the stream is over and its last frame must be out.
-async fn ended(stream: &Stream) {
-    while !stream.is_over() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use scrim_toolchain::assets::{self, LIVEKIT_CLIENT, LIVEKIT_FETCH};
 use scrim_toolchain::guest::Toolchain;
 use serde::Serialize;
 
 use super::{ConfigArg, Context, Failure, Outcome};
-use crate::config::{Config, Detector, DetectorName, LabelGlob};
+use crate::config::{Config, Detector, DetectorName, LabelGlob, ServerUrl};
 use crate::host;
 use crate::infer::Detector as _;
 use crate::infer::model::ModelSpec;
@@ -73,6 +75,7 @@ pub fn run(args: Args, _: &Context) -> Outcome {
     checks.extend(inference(&config));
     checks.push(plugins(&config));
     checks.push(guest_toolchain());
+    checks.extend(livekit(&config));
     if args.json {
         println!("{}", serde_json::to_string_pretty(&checks)?);
     } else {
@@ -235,6 +238,63 @@ fn guest_toolchain() -> Check {
     match Toolchain::present() {
         Some(toolchain) => Check::ok(NAME, toolchain.way().to_string()),
         None => Check::note(NAME, "none, so no plugin can be built here", "rustup target add wasm32-unknown-unknown"),
+    }
+}
+
+/// What rooms of LiveKit need. Nothing else does: all of it is a note.
+fn livekit(config: &Config) -> [Check; 4] {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = set("LIVEKIT_URL").map(|url| url.parse::<ServerUrl>().map_err(|error| format!("LIVEKIT_URL: {error}")));
+    let url = url.or_else(|| config.livekit.url.clone().map(Ok));
+    let missing: Vec<_> = ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"].into_iter().filter(|name| set(name).is_none()).collect();
+    [asset("livekit library", "liblivekit_ffi.so", FETCH), asset("livekit-client", LIVEKIT_CLIENT, LIVEKIT_FETCH), server(url), {
+        const NAME: &str = "livekit key";
+        match missing[..] {
+            [] => Check::ok(NAME, "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are set"),
+            _ => Check::note(
+                NAME,
+                format!("{} not set", missing.join(" and ")),
+                "set both, as `keys` of the LiveKit server's configuration has them",
+            ),
+        }
+    }]
+}
+
+/// A file that set-up fetches, with the version that was noted beside it.
+fn asset(name: &'static str, file: &str, fetch: &str) -> Check {
+    let path = match assets::folder() {
+        Ok(folder) => folder.join(file),
+        Err(error) => return Check::note(name, error.to_string(), fetch),
+    };
+    if !path.is_file() {
+        return Check::note(name, format!("{} is not there", path.display()), fetch);
+    }
+    let version = std::fs::read_to_string(path.with_extension("version")).unwrap_or_default();
+    let version = version.split_whitespace().next().unwrap_or_default();
+    Check::ok(name, format!("{} {version}", path.display()).trim_end())
+}
+
+/// Whether the LiveKit server answers.
+fn server(url: Option<Result<ServerUrl, String>>) -> Check {
+    const NAME: &str = "livekit server";
+    const WAIT: Duration = Duration::from_secs(3);
+    let url = match url {
+        None => {
+            return Check::note(
+                NAME,
+                "none is named, so no room is moderated over LiveKit",
+                "set livekit.url in scrim.toml, or LIVEKIT_URL",
+            );
+        }
+        Some(Err(error)) => return Check::note(NAME, error, "correct it"),
+        Some(Ok(url)) => url,
+    };
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(WAIT)).build().new_agent();
+    match agent.get(url.http()).call() {
+        // It answers "OK" to whoever asks.
+        Ok(answer) if answer.status().is_success() => Check::ok(NAME, format!("{url} answers")),
+        Ok(answer) => Check::note(NAME, format!("{url} answers {}", answer.status()), "see whether a LiveKit server is there"),
+        Err(error) => Check::note(NAME, format!("{url} does not answer: {error}"), "start it, or correct livekit.url or LIVEKIT_URL"),
     }
 }
 

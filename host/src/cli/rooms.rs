@@ -21,7 +21,7 @@ pub struct Args {
 struct Room {
     name: String,
     effective: Effective,
-    live: Option<Live>,
+    live: Vec<Live>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +32,7 @@ struct Effective {
 
 #[derive(Deserialize)]
 struct Live {
+    kind: String,
     width: usize,
     height: usize,
     shown: u64,
@@ -40,10 +41,12 @@ struct Live {
 
 impl Room {
     fn live(&self) -> String {
-        match &self.live {
-            Some(Live { width, height, shown, covered }) => format!("{width}x{height}, {covered} of {shown} frames covered"),
-            None => "no".to_owned(),
+        if self.live.is_empty() {
+            return "no".to_owned();
         }
+        let stream =
+            |Live { kind, width, height, shown, covered }: &Live| format!("{kind} {width}x{height}, {covered} of {shown} frames covered");
+        self.live.iter().map(stream).collect::<Vec<_>>().join("; ")
     }
 
     fn covers(&self) -> String {

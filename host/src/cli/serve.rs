@@ -1,20 +1,25 @@
 //! `scrim serve` and `scrim key`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 
 use super::{ConfigArg, Context, Failure, Outcome};
 use crate::api::auth::{Gate, Keys, Role, new_key};
 use crate::api::{Metrics, router};
 use crate::config::{BindAddress, Config};
 use crate::host::{Host, HostError};
+use crate::serve::livekit::LiveKit;
 use crate::serve::{Service, demo};
 use crate::store::Store;
 
 /// How often the metrics' histograms are let go of what they hold back.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Bytes of a clip that is offered to browsers, at most.
+const CLIP_MAX: u64 = 256 << 20;
 
 /// Serve rooms over HTTP and WebSocket
 ///
@@ -31,6 +36,9 @@ pub struct Args {
     /// Make a room `demo` that shows this clip in a loop, raw and moderated side by side at `/`
     #[arg(long, value_name = "CLIP")]
     demo: Option<PathBuf>,
+    /// Make a room `demo`, and offer this clip at `/broadcast` to those who have no camera; everybody who reaches the host can fetch it
+    #[arg(long, value_name = "CLIP")]
+    broadcast_clip: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -67,13 +75,31 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     if let Some(clip) = &args.demo {
         crate::media::file::probe(clip).map_err(|error| Failure::Usage(error.into()))?;
     }
+    if let Some(clip) = &args.broadcast_clip {
+        check_clip(clip).map_err(Failure::Usage)?;
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build().context("the runtime does not start")?;
-    runtime.block_on(serve(config, keys, args.demo, context))
+    runtime.block_on(serve(config, keys, Clips { demo: args.demo, broadcast: args.broadcast_clip }, context))
 }
 
-async fn serve(config: Config, keys: Keys, clip: Option<PathBuf>, context: &Context) -> Outcome {
+/// What is shown and offered.
+struct Clips {
+    demo: Option<PathBuf>,
+    broadcast: Option<PathBuf>,
+}
+
+/// A browser holds the whole clip in its memory.
+fn check_clip(clip: &Path) -> anyhow::Result<()> {
+    let about = std::fs::metadata(clip).with_context(|| format!("--broadcast-clip: {}", clip.display()))?;
+    ensure!(about.is_file(), "--broadcast-clip: {} is not a file", clip.display());
+    ensure!(about.len() <= CLIP_MAX, "--broadcast-clip: {} has more than {} MiB", clip.display(), CLIP_MAX >> 20);
+    Ok(())
+}
+
+async fn serve(config: Config, keys: Keys, clips: Clips, context: &Context) -> Outcome {
     let data_dir = config.data_dir().ok_or(Failure::Usage(HostError::NoDataDir.into()))?;
+    let livekit = LiveKit::from_environment(&config.livekit).map_err(|error| Failure::Usage(error.into()))?;
     // Taken first: a second host on the same address must not get as far as the store.
     let listener =
         tokio::net::TcpListener::bind(config.serve.bind.0).await.with_context(|| format!("cannot listen on {}", config.serve.bind))?;
@@ -86,8 +112,14 @@ async fn serve(config: Config, keys: Keys, clip: Option<PathBuf>, context: &Cont
     let serve = host.config.serve.clone();
     let service = Service::start(host, store, data_dir).await?;
     spinner.finish_and_clear();
-    if let Some(clip) = clip {
+    if let Some(livekit) = livekit {
+        service.moderate(Arc::new(livekit));
+    }
+    if let Some(clip) = clips.demo {
         demo::start(&service, clip).await?;
+    }
+    if let Some(clip) = clips.broadcast {
+        demo::offer(&service, clip).await?;
     }
     let gate = Gate::new(keys, address, &serve.allowed_hosts, &serve.allowed_origins);
     let open = gate.keys.is_empty();

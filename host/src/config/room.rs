@@ -55,10 +55,18 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$", example = "adaptive")]
     pub sampler: Option<String>,
+    /// What becomes of a chat message in which something is found: `mask` or `refuse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(mask|refuse)$", example = "mask")]
+    pub chat: Option<String>,
     /// `solid`, `pixelate` or `blur`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(solid|pixelate|blur)$", example = "solid")]
     pub style: Option<String>,
+    /// `true`: nothing is published in the room, and nobody is attended, until it is started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, example = false)]
+    pub stopped: Option<bool>,
     /// The fill of `solid`, `#rrggbb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^#[0-9a-fA-F]{6}$", example = "#000000")]
@@ -82,13 +90,14 @@ impl RoomSettings {
 }
 
 /// Where a room's key lies in the whole configuration.
-const PLACES: [(&str, &str, &str); 8] = [
+const PLACES: [(&str, &str, &str); 9] = [
     ("fail_mode", "room", "fail_mode"),
     ("delay_ms", "room", "delay_ms"),
     ("hold_ms", "room", "hold_ms"),
     ("look_max_ms", "room", "look_max_ms"),
     ("skip_max_ms", "room", "skip_max_ms"),
     ("sampler", "room", "sampler"),
+    ("chat", "room", "chat"),
     ("style", "cover", "style"),
     ("color", "cover", "color"),
 ];

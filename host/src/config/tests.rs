@@ -49,6 +49,12 @@ fn every_key_is_read() {
         [limits]
         delay_line_mib = 100
         megapixels_per_second = 62
+        [livekit]
+        url = "wss://livekit.example/"
+        ingest_suffix = "~raw~"
+        codec = "h264"
+        bitrate_kbps = 800
+        simulcast = true
     "##;
     let config = Config::parse(text).expect("a good file");
     let detector = &config.detectors[&DetectorName::nudity()];

@@ -94,7 +94,7 @@ macro_rules! text_value {
 type Format = (&'static str, fn(&str) -> bool);
 
 /// Which texts each type takes, by the format of its schema: a pattern can't say what an address is.
-pub(super) const FORMATS: [Format; 8] = [
+pub(super) const FORMATS: [Format; 10] = [
     ("Color", |text| Color::read(text).is_some()),
     ("DetectorName", |text| DetectorName::read(text).is_some()),
     ("LabelGlob", |text| LabelGlob::read(text).is_some()),
@@ -103,6 +103,8 @@ pub(super) const FORMATS: [Format; 8] = [
     ("Sampler", |text| Sampler::read(text).is_some()),
     ("ProviderName", |text| ProviderName::read(text).is_some()),
     ("BindAddress", |text| BindAddress::read(text).is_some()),
+    ("ServerUrl", |text| ServerUrl::read(text).is_some()),
+    ("IngestSuffix", |text| IngestSuffix::read(text).is_some()),
 ];
 
 /// 8 bits a channel, sRGB.
@@ -291,5 +293,68 @@ impl BindAddress {
 impl fmt::Display for BindAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Where a LiveKit server is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServerUrl(pub String);
+
+text_value!(
+    ServerUrl,
+    r"^(ws|wss|http|https)://[A-Za-z0-9.:_\[\]-]+/?$",
+    "a server's address, such as \"wss://livekit.example\" or \"ws://127.0.0.1:7880\""
+);
+
+impl ServerUrl {
+    fn read(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let (scheme, authority) = text.split_once("://")?;
+        // What a host and a port are written with, and nothing that means anything where the address is quoted, as in a page's policy.
+        let host = !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || b".:_-[]".contains(&b));
+        (["ws", "wss", "http", "https"].contains(&scheme) && host).then(|| Self(text.to_owned()))
+    }
+
+    /// As programs connect to a room.
+    pub fn websocket(&self) -> String {
+        self.0.strip_prefix("http").map_or_else(|| self.0.clone(), |rest| format!("ws{rest}"))
+    }
+
+    /// As its API is asked.
+    pub fn http(&self) -> String {
+        self.0.strip_prefix("ws").map_or_else(|| self.0.clone(), |rest| format!("http{rest}"))
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What comes between a room's name and a broadcaster's identity. No room of ours has a `~` in its name, so none has the name of a broadcaster's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct IngestSuffix(pub String);
+
+text_value!(IngestSuffix, "^~[a-z0-9~_-]{0,15}$", "`~` and up to 15 small letters, digits, `~`, `_` and `-`");
+
+impl IngestSuffix {
+    fn read(text: &str) -> Option<Self> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"~_-".contains(&b);
+        (text.len() <= 16 && text.starts_with('~') && text.bytes().all(inner)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl Default for IngestSuffix {
+    fn default() -> Self {
+        Self("~in~".to_owned())
+    }
+}
+
+impl fmt::Display for IngestSuffix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

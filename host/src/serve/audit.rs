@@ -70,7 +70,7 @@ pub async fn run(shared: Weak<Shared>, mut queue: mpsc::Receiver<Audit>) {
         let exposed: Vec<&Detection> =
             found.iter().filter(|d| covered_share(d.area.unwrap_or(Rect::FULL), &audit.masks) < COVERED_MIN).collect();
         metrics::counter!(meter::AUDITED).increment(1);
-        if let Some(live) = room.live().filter(|live| live.session == audit.session) {
+        if let Some(live) = room.streams().into_iter().find(|live| live.session == audit.session) {
             live.audited(!exposed.is_empty());
         }
         if let Some(first) = exposed.first() {

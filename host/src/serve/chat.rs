@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::meter;
 use super::room::Room;
-use crate::config::Config;
+use crate::config::{ChatMode, Config};
 use crate::plugin::types::{Finding, Place, Reply, Request, Source, SourceKind, Utterance, Word};
 use crate::room::settings::FailMode;
 use crate::words;
@@ -40,36 +40,26 @@ pub struct Passed {
     pub fault: Option<String>,
 }
 
+impl Passed {
+    /// What others may read of it; none if it is kept back.
+    pub fn shown(&self, mode: ChatMode) -> Option<&str> {
+        let kept_back = self.flagged && mode == ChatMode::Refuse;
+        (!kept_back).then_some(&*self.masked)
+    }
+
+    /// The word for what became of it.
+    pub fn outcome(&self, mode: ChatMode) -> &'static str {
+        match self.shown(mode) {
+            None => "refused",
+            Some(_) if self.flagged => "masked",
+            Some(_) => "passed",
+        }
+    }
+}
+
 /// Judges a message.
 pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
-    let policies = room.policies().await;
-    let id = Uuid::now_v7().to_string();
-    let spans = words::split(&message.text);
-    let utterance = Utterance {
-        id: id.clone(),
-        revision: 0,
-        is_final: true,
-        source: Source { id: "chat".into(), kind: SourceKind::Chat, owner: message.author.clone() },
-        speaker: message.author.clone(),
-        addressees: message.mentions.clone(),
-        reply_to: message.reply_to.clone(),
-        language: None,
-        words: spans.iter().map(|span| Word { text: span.text.to_owned(), confidence: 1.0, place: Place::Nowhere }).collect(),
-    };
-    let (tell, told) = oneshot::channel();
-    let at = policies.moment(room.shared.clock.now());
-    policies.ask(at, Request::Judge { utterance: Arc::new(utterance) }, Some(DEADLINE), move |answered| _ = tell.send(answered.result));
-    let answered = told.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()));
-    let passed = match answered {
-        Ok(Reply::Findings(findings)) => {
-            let placed = |finding: Finding| words::place(&spans, finding.first, finding.count).map(|place| (finding, place));
-            let findings: Vec<_> = findings.into_iter().filter_map(placed).collect();
-            let masked = masked(&message.text, &findings);
-            Passed { id, flagged: !findings.is_empty(), judged: true, findings, masked, fault: None }
-        }
-        Ok(_) => unjudged(&room.settled().config, id, &message.text, "the policy answered something else".to_owned()),
-        Err(why) => unjudged(&room.settled().config, id, &message.text, why),
-    };
+    let passed = weigh(room, message, "chat").await;
     let outcome = if !passed.judged {
         "unjudged"
     } else if passed.flagged {
@@ -87,6 +77,44 @@ pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
         room.tell("message", json!({ "id": passed.id, "judged": passed.judged, "findings": found }));
     }
     passed
+}
+
+/// Judges what somebody wants to be called, by the same policy. Telling of it is the caller's.
+pub async fn judge_name(room: &Arc<Room>, name: &str) -> Passed {
+    let message = Message { text: name.to_owned(), author: String::new(), reply_to: None, mentions: Vec::new() };
+    weigh(room, &message, "name").await
+}
+
+/// Asks the room's text policy about a text that comes from `source`.
+async fn weigh(room: &Arc<Room>, message: &Message, source: &str) -> Passed {
+    let policies = room.policies().await;
+    let id = Uuid::now_v7().to_string();
+    let spans = words::split(&message.text);
+    let utterance = Utterance {
+        id: id.clone(),
+        revision: 0,
+        is_final: true,
+        source: Source { id: source.into(), kind: SourceKind::Chat, owner: message.author.clone() },
+        speaker: message.author.clone(),
+        addressees: message.mentions.clone(),
+        reply_to: message.reply_to.clone(),
+        language: None,
+        words: spans.iter().map(|span| Word { text: span.text.to_owned(), confidence: 1.0, place: Place::Nowhere }).collect(),
+    };
+    let (tell, told) = oneshot::channel();
+    let at = policies.moment(room.shared.clock.now());
+    policies.ask(at, Request::Judge { utterance: Arc::new(utterance) }, Some(DEADLINE), move |answered| _ = tell.send(answered.result));
+    let answered = told.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()));
+    match answered {
+        Ok(Reply::Findings(findings)) => {
+            let placed = |finding: Finding| words::place(&spans, finding.first, finding.count).map(|place| (finding, place));
+            let findings: Vec<_> = findings.into_iter().filter_map(placed).collect();
+            let masked = masked(&message.text, &findings);
+            Passed { id, flagged: !findings.is_empty(), judged: true, findings, masked, fault: None }
+        }
+        Ok(_) => unjudged(&room.settled().config, id, &message.text, "the policy answered something else".to_owned()),
+        Err(why) => unjudged(&room.settled().config, id, &message.text, why),
+    }
 }
 
 /// The room's fail mode for an utterance: closed masks every word, open lets it pass.

@@ -23,6 +23,11 @@ impl HostClock {
         self.at + Micros(self.start.elapsed().as_micros() as u64)
     }
 
+    /// What it said at a moment of this process.
+    pub fn at(&self, moment: Instant) -> Micros {
+        self.at + Micros(moment.saturating_duration_since(self.start).as_micros() as u64)
+    }
+
     /// The same clock for a stream's driver.
     pub fn stream(&self) -> StreamClock {
         StreamClock { start: self.start.into(), at: self.at }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Service;
 use super::room::lock;
-use super::stream::Offered;
+use super::stream::{Offered, Origin, Way};
 use crate::config::RoomSettings;
 use crate::media::file::FileSource;
 use crate::media::frame::{FrameSeq, Micros};
@@ -16,15 +16,31 @@ pub const ROOM: &str = "demo";
 /// Before a clip that can't be read is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// Makes the room if it is not there.
+async fn room(service: &Service) -> Result<(), super::rooms::RoomError> {
+    if service.room(ROOM).is_err() {
+        let settings = RoomSettings { cover: Some(vec!["FACE_*".to_owned()]), ..RoomSettings::default() };
+        service.create_room(ROOM, settings).await?;
+    }
+    Ok(())
+}
+
+/// Makes the room if it is not there, and offers the clip to those who broadcast without a camera.
+///
+/// # Errors
+/// When the room can't be made.
+pub async fn offer(service: &Service, clip: PathBuf) -> Result<(), super::rooms::RoomError> {
+    room(service).await?;
+    service.broadcast_clip.get_or_init(|| clip);
+    Ok(())
+}
+
 /// Makes the room if it is not there, and feeds it with the clip for as long as the service lives.
 ///
 /// # Errors
 /// When the room can't be made.
 pub async fn start(service: &Arc<Service>, clip: PathBuf) -> Result<(), super::rooms::RoomError> {
-    if service.room(ROOM).is_err() {
-        let settings = RoomSettings { cover: Some(vec!["FACE_*".to_owned()]), ..RoomSettings::default() };
-        service.create_room(ROOM, settings).await?;
-    }
+    room(service).await?;
     *lock(&service.demo_room) = Some(ROOM.to_owned());
     let weak = Arc::downgrade(service);
     let runtime = tokio::runtime::Handle::current();
@@ -41,7 +57,7 @@ fn feed(service: &Weak<Service>, clip: &Path, runtime: &tokio::runtime::Handle) 
     let stream = {
         let service = service.upgrade().filter(|service| !service.is_draining())?;
         let room = service.room(ROOM).ok()?;
-        match runtime.block_on(service.publish(&room, "clip", true)) {
+        match runtime.block_on(service.publish(&room, Origin { raw: true, ..Origin::camera(Way::Clip, "clip") })) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "the demo's room takes no clip now");

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod demo;
 pub mod events;
 pub mod feedback;
+pub mod livekit;
 pub mod meter;
 pub mod picture;
 pub mod policy;
@@ -22,9 +23,9 @@ pub mod rooms;
 pub mod stream;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -144,8 +145,12 @@ pub struct Service {
     ready: AtomicBool,
     /// Uncovered pictures of this room may be watched: it shows the demo's clip.
     demo_room: Mutex<Option<String>>,
+    /// What a page may broadcast where there is no camera.
+    broadcast_clip: OnceLock<PathBuf>,
     /// Pictures that may be judged at once.
     pub pictures: tokio::sync::Semaphore,
+    /// The LiveKit server whose rooms are moderated, if there is one.
+    livekit: OnceLock<Arc<livekit::LiveKit>>,
     frame_path: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
@@ -185,7 +190,9 @@ impl Service {
             draining: watch::channel(false).0,
             ready: AtomicBool::new(false),
             demo_room: Mutex::default(),
+            broadcast_clip: OnceLock::new(),
             pictures: tokio::sync::Semaphore::new(PICTURES_MAX),
+            livekit: OnceLock::new(),
             frame_path: Mutex::new(Some(frame_path)),
         });
         service.load_rooms().await?;
@@ -203,9 +210,26 @@ impl Service {
         *self.draining.borrow()
     }
 
+    /// The LiveKit server whose rooms are moderated.
+    pub fn livekit(&self) -> Option<Arc<livekit::LiveKit>> {
+        self.livekit.get().cloned()
+    }
+
+    /// Moderates the rooms of a LiveKit server from now on. There is one at most: a second is not taken.
+    pub fn moderate(self: &Arc<Self>, livekit: Arc<livekit::LiveKit>) {
+        if self.livekit.set(livekit.clone()).is_ok() {
+            livekit.start(self);
+        }
+    }
+
     /// The room whose uncovered pictures may be watched.
     pub fn demo_room(&self) -> Option<String> {
         self.demo_room.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The clip that a page may broadcast where there is no camera.
+    pub fn broadcast_clip(&self) -> Option<&Path> {
+        self.broadcast_clip.get().map(PathBuf::as_path)
     }
 
     /// Hears when the service drains.
@@ -218,13 +242,18 @@ impl Service {
     pub async fn drain(&self, timeout: Duration) {
         self.draining.send_replace(true);
         let rooms: Vec<Arc<Room>> = self.all();
-        rooms.iter().filter_map(|room| room.live()).for_each(|live| live.finish("the host is stopping"));
+        rooms.iter().flat_map(|room| room.streams()).for_each(|live| live.finish("the host is stopping"));
         let until = tokio::time::Instant::now() + timeout;
-        while rooms.iter().any(|room| room.live().is_some()) && tokio::time::Instant::now() < until {
+        while rooms.iter().any(|room| room.is_live()) && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        if let Some(livekit) = self.livekit()
+            && tokio::time::timeout_at(until, livekit.attendance.over()).await.is_err()
+        {
+            tracing::warn!("not every LiveKit room is left within the drain's time");
+        }
         for room in &rooms {
-            if room.live().is_some() {
+            if room.is_live() {
                 tracing::warn!(room = %room.name, "stream not ended within the drain's time");
             }
             if let Err(error) = room.keep_all().await {
@@ -262,15 +291,16 @@ async fn keep(service: std::sync::Weak<Service>) {
             }
             room.cool(Micros(u64::from(serve.idle_s.get()) * 1_000_000)).await;
             warm += u32::from(room.policies_if_warm().is_some());
-            let Some(live) = room.live() else { continue };
-            bytes += live.bytes();
-            if live.alone_for().is_some_and(|alone| alone > Duration::from_secs(u64::from(serve.resume_s.get()))) {
-                live.finish("the publisher did not come back");
-            }
-            if round.is_multiple_of(ROUNDS_TO_CHECK)
-                && let Err(error) = shared.store.update_session(live.session, live.session_counts()).await
-            {
-                shared.store_failed(&error);
+            for live in room.streams() {
+                bytes += live.bytes();
+                if live.alone_for().is_some_and(|alone| alone > Duration::from_secs(u64::from(serve.resume_s.get()))) {
+                    live.finish("the publisher did not come back");
+                }
+                if round.is_multiple_of(ROUNDS_TO_CHECK)
+                    && let Err(error) = shared.store.update_session(live.session, live.session_counts()).await
+                {
+                    shared.store_failed(&error);
+                }
             }
         }
         metrics::gauge!(meter::DELAY_LINE_BYTES).set(bytes as f64);

@@ -1,4 +1,4 @@
-//! One room of the service: its settings, its policies, its live stream, its events. What outlives the process is in the store; this holds
+//! One room of the service: its settings, its policies, its live streams, its events. What outlives the process is in the store; this holds
 //! what the room needs now.
 //!
 //! ```text
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Shared;
@@ -84,7 +85,9 @@ pub struct Room {
     warm: tokio::sync::Mutex<Option<Policies>>,
     /// The same, for those who must not wait.
     policies_now: Mutex<Option<Policies>>,
-    pub(super) stream: Mutex<Option<Arc<Stream>>>,
+    pub(super) streams: Mutex<Vec<Arc<Stream>>>,
+    /// Nothing is published until it is started again.
+    stopped: watch::Sender<bool>,
     used: AtomicU64,
     /// One change of settings or policies at a time.
     pub writes: tokio::sync::Mutex<()>,
@@ -118,11 +121,12 @@ impl Room {
             name,
             id: row.id,
             created_at: row.created_at,
+            stopped: watch::channel(settled.settings.stopped == Some(true)).0,
             settled: RwLock::new(settled),
             choices: RwLock::new(choices.into_iter().map(|row| (row.slot, row)).collect()),
             warm: tokio::sync::Mutex::default(),
             policies_now: Mutex::default(),
-            stream: Mutex::default(),
+            streams: Mutex::default(),
             used: AtomicU64::new(shared.clock.now().0),
             writes: tokio::sync::Mutex::default(),
             reports: tokio::sync::Mutex::default(),
@@ -138,6 +142,11 @@ impl Room {
         self.settled.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How far viewers are behind.
+    pub fn delay(&self) -> Micros {
+        self.settled.read().unwrap_or_else(PoisonError::into_inner).config.room.delay_ms.micros()
+    }
+
     /// The longest time between two looks, ms; none where nothing is looked for.
     pub fn look_max_ms(&self) -> Option<u32> {
         let settings = self.shared.host.settings(&self.settled().config, FRAME_MS_NOMINAL.micros()).ok()?;
@@ -145,7 +154,20 @@ impl Room {
     }
 
     pub(super) fn settle(&self, settled: Settled) {
+        let stopped = settled.settings.stopped == Some(true);
+        if self.stopped.send_replace(stopped) != stopped && stopped {
+            self.streams().iter().for_each(|live| live.finish("the room was stopped"));
+        }
         *self.settled.write().unwrap_or_else(PoisonError::into_inner) = settled;
+    }
+
+    /// Whether it is stopped, now and when that changes.
+    pub fn stops(&self) -> watch::Receiver<bool> {
+        self.stopped.subscribe()
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
     }
 
     /// Something happened that people may want to know.
@@ -153,9 +175,18 @@ impl Room {
         self.events.push(self.shared.clock.unix_us(), kind, body);
     }
 
-    /// The live stream, if there is one.
+    /// The live streams, the oldest first.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        lock(&self.streams).clone()
+    }
+
+    /// The stream that is watched over the socket: the oldest.
     pub fn live(&self) -> Option<Arc<Stream>> {
-        lock(&self.stream).clone()
+        lock(&self.streams).first().cloned()
+    }
+
+    pub fn is_live(&self) -> bool {
+        !lock(&self.streams).is_empty()
     }
 
     /// Each slot's last decision.
@@ -314,7 +345,7 @@ impl Room {
     /// Gives the instances back if nothing was asked for a while. A state that can't be kept keeps the room warm.
     pub async fn cool(&self, idle: Micros) {
         let used = Micros(self.used.load(Ordering::Relaxed));
-        let busy = self.live().is_some() || lock(&self.recording).is_some();
+        let busy = self.is_live() || lock(&self.recording).is_some();
         if busy || self.policies_if_warm().is_none() || self.shared.clock.now().saturating_sub(used) < idle {
             return;
         }

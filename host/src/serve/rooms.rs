@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::room::{Room, Settled, lock};
-use super::stream::Stream;
+use super::stream::{Origin, Stream};
 use super::{ServeError, Service, recording};
 use crate::config::{Config, FRAME_MS_NOMINAL, Fault, RoomSettings};
 use crate::host::HostError;
@@ -32,6 +32,8 @@ pub enum RoomError {
     Store(#[from] StoreError),
     #[error("room {0:?} has a live publisher: stop it first")]
     Live(String),
+    #[error("room {0:?} is stopped: start it with `POST /v1/rooms/{0}/stream/start`")]
+    Stopped(String),
     #[error("the host is stopping and takes no new stream")]
     Draining,
     #[error("room {0:?} has a publisher already")]
@@ -99,18 +101,22 @@ impl Service {
         }
         let settings = before.settings.patched(changes).map_err(RoomError::Settings)?;
         let config = self.checked(&settings)?;
-        let live = room.live();
-        if let Some(live) = &live {
-            live.configure(&self.shared, self.shared.host.settings(&config, FRAME_MS_NOMINAL.micros())?)?;
+        let streams = room.streams();
+        let put = |config: &Config, streams: &[Arc<Stream>]| -> Result<(), HostError> {
+            let settings = self.shared.host.settings(config, FRAME_MS_NOMINAL.micros())?;
+            streams.iter().try_for_each(|live| live.configure(&self.shared, settings.clone()))
+        };
+        if let Err(error) = put(&config, &streams) {
+            // One of them would need too much: none has the new settings.
+            put(&before.config, &streams)?;
+            return Err(error.into());
         }
         let stored = self.shared.store.update_room(&room.name, &stored(&settings), if_revision, self.shared.clock.unix_us()).await;
         let row = match stored {
             Ok(row) => row,
             Err(error) => {
                 // Not kept, so not in force.
-                if let (Some(live), Ok(old)) = (&live, self.shared.host.settings(&before.config, FRAME_MS_NOMINAL.micros())) {
-                    live.configure(&self.shared, old)?;
-                }
+                put(&before.config, &streams)?;
                 return Err(error.into());
             }
         };
@@ -125,7 +131,7 @@ impl Service {
     pub async fn delete_room(&self, name: &str, if_revision: Option<i64>) -> Result<(), RoomError> {
         let _change = self.changes.lock().await;
         let room = self.room(name)?;
-        if room.live().is_some() {
+        if room.is_live() {
             return Err(RoomError::Live(name.to_owned()));
         }
         // What happened in it is written first: a room made anew under the name must not get it.
@@ -137,21 +143,36 @@ impl Service {
         Ok(())
     }
 
-    /// The room's stream with its publisher's place taken: the one that waits for its publisher, or a new one.
+    /// Ends what is live in a room and takes nothing new, or takes it again; kept over a restart.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stop_room(&self, room: &Arc<Room>, stopped: bool) -> Result<Settled, RoomError> {
+        if room.is_stopped() == stopped {
+            return Ok(room.settled());
+        }
+        let changes = serde_json::Map::from_iter([("stopped".to_owned(), json!(stopped.then_some(true)))]);
+        self.change_room(room, &changes, None).await
+    }
+
+    /// A stream with its publisher's place taken: the one that waits for its publisher, or a new one.
     ///
     /// # Errors
     /// When somebody else publishes, the host drains, or the room's settings can't work.
-    pub async fn publish(&self, room: &Arc<Room>, source_id: &str, raw: bool) -> Result<Arc<Stream>, RoomError> {
+    pub async fn publish(&self, room: &Arc<Room>, origin: Origin) -> Result<Arc<Stream>, RoomError> {
         if self.is_draining() {
             return Err(RoomError::Draining);
         }
         let _write = room.writes.lock().await;
-        if let Some(live) = room.live().filter(|live| !live.has_ended()) {
+        if room.is_stopped() {
+            return Err(RoomError::Stopped(room.name.to_string()));
+        }
+        if let Some(live) = room.streams().into_iter().find(|live| !live.has_ended() && live.origin.rivals(&origin)) {
             return if live.attach() { Ok(live) } else { Err(RoomError::HasPublisher(room.name.to_string())) };
         }
-        let stream = Stream::begin(room, source_id, raw).await?;
+        let stream = Stream::begin(room, origin).await?;
         stream.attach();
-        *lock(&room.stream) = Some(stream.clone());
+        lock(&room.streams).push(stream.clone());
         Ok(stream)
     }
 

@@ -7,6 +7,7 @@
 // What always holds: both pictures are of one frame (`pictures.js`); what is kept has a bound; a connection that is lost is tried again,
 // later each time, and the page says so; every button says what came of it, by what the host answered.
 
+import { Refused, ask, call, key, locked, sleep, whenLocked } from "/host.js";
 import { $, describe, made, number, seen, words, write } from "/parts.js";
 import { keepRaw, parse, showFrame, showRate } from "/pictures.js";
 
@@ -17,7 +18,6 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const HELD_MS = 5000;
 /** How long a killed plugin may take to start again before the page gives up watching it. */
 const RESTART_MAX_MS = 8000;
-const KEY = "scrim-key";
 
 const COUNTS = {
   received: "received", shown: "shown", covered: "covered", looks: "looks", skipped: "skipped", dropped: "dropped",
@@ -25,8 +25,7 @@ const COUNTS = {
 };
 const SLOTS = ["cascade", "text", "threshold"];
 
-const key = sessionStorage.getItem(KEY) ?? "";
-let room = "", isDemo = false, locked = false;
+let room = "", isDemo = false;
 /** The newest detection that was told, to be reported. */
 let detection = null;
 /** The catalog's, as last read. */
@@ -34,29 +33,7 @@ let cascades = [];
 
 // ---- the host ----
 
-/** What the host refused, or that it did not answer. */
-class Refused extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
-
-async function ask(method, path, { body, accept } = {}) {
-  const headers = key ? { authorization: `Bearer ${key}` } : {};
-  if (accept) Object.assign(headers, accept);
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const sent = { method, headers, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body) };
-  const response = await fetch(path, sent).catch(() => { throw new Refused(0, "the host does not answer"); });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({}));
-  if (response.status === 401) askForKey(problem.detail);
-  throw new Refused(response.status, problem.detail ?? problem.title ?? `the host answered ${response.status}`);
-}
-
-const call = async (method, path, body) => (await ask(method, path, { body })).json();
 const inRoom = (rest = "") => `/v1/rooms/${encodeURIComponent(room)}${rest}`;
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const clock = (time = new Date()) => time.toLocaleTimeString("en-GB");
 
 // ---- connections ----
@@ -102,20 +79,7 @@ function listen(path, hear) {
   });
 }
 
-function askForKey(why) {
-  locked = true;
-  $("key-form").hidden = false;
-  write($("key-fault"), key ? `${why ?? "the key was refused"}` : "");
-  showStatus();
-}
-
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const given = $("key").value.trim();
-  if (!/^[\w.~+-]+$/.test(given)) return write($("key-fault"), "that is no key: a key is one word, as `scrim key` prints it");
-  sessionStorage.setItem(KEY, given);
-  location.reload();
-});
+whenLocked(showStatus);
 
 // ---- counts and policies ----
 
@@ -127,8 +91,8 @@ const countCells = Object.fromEntries(Object.entries(COUNTS).map(([name, label])
 const fullCell = made("dd", { id: "full-covers", tabIndex: 0 });
 $("counts").append(made("div", { className: "wide" }, made("dt", { textContent: "covered whole, by reason" }), fullCell));
 
-function showCounts({ live, effective }) {
-  isLive = live !== null;
+function showCounts({ live: [live], effective }) {
+  isLive = live !== undefined;
   $("idle").hidden = isLive;
   for (const name of Object.keys(COUNTS)) write(countCells[name], live ? number(live[name]) : "–");
   countCells.exposed.className = live?.exposed ? "bad" : "";
@@ -321,7 +285,7 @@ async function press(name, act) {
 
 async function listRooms() {
   const rooms = await call("GET", "/v1/rooms");
-  const links = rooms.map(({ name, live }) => made("li", {}, made("a", { href: `/?room=${encodeURIComponent(name)}`, textContent: name }), live ? " (live)" : " (idle)"));
+  const links = rooms.map(({ name, live }) => made("li", {}, made("a", { href: `/?room=${encodeURIComponent(name)}`, textContent: name }), live.length ? " (live)" : " (idle)"));
   $("room-list").replaceChildren(...(links.length ? links : [made("li", { textContent: "no room yet: POST /v1/rooms makes one" })]));
   $("rooms").hidden = false;
 }

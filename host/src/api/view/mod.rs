@@ -1,6 +1,7 @@
 //! What the service says and hears, as JSON. Times are microseconds since the Unix epoch; areas are fractions of the frame.
 
 mod content;
+mod livekit;
 mod policy;
 mod rooms;
 
@@ -13,6 +14,7 @@ pub use self::content::{
     AFTER_MAX, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
     NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView,
 };
+pub use self::livekit::{AudienceView, HeardView, NewMute, NewToken, RoomsQuery, TokenRole, TokenView};
 pub use self::policy::{NewPolicy, PLUGIN, PluginView, PolicyView};
 pub use self::rooms::{NewRoom, ReportView, RoomChanges, RoomView, SessionView, ThresholdView};
 use crate::geometry::Rect;

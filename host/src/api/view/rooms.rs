@@ -1,6 +1,7 @@
 //! Rooms, their streams and their sessions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::api::document::ROOM;
 use crate::config::RoomSettings;
 use crate::plugin::types::LabelThreshold;
 use crate::serve::room::Room;
+use crate::serve::stream::Stream;
 use crate::store::SessionRow;
 
 /// A room to be made.
@@ -67,6 +69,12 @@ impl ToSchema for RoomChanges {
 pub struct LiveView {
     pub session: Uuid,
     pub source: String,
+    /// Whose it is.
+    pub owner: String,
+    /// `camera` or `screen`.
+    pub kind: String,
+    /// How its frames come: `socket`, `clip` or `livekit`.
+    pub way: String,
     pub started_at: i64,
     pub width: usize,
     pub height: usize,
@@ -104,7 +112,8 @@ pub struct RoomView {
     pub effective: EffectiveView,
     /// Whether plugin instances stand ready.
     pub warm: bool,
-    pub live: Option<LiveView>,
+    /// Its live streams, the oldest first; none while it is not live.
+    pub live: Vec<LiveView>,
 }
 
 /// A room's settings in force.
@@ -117,6 +126,7 @@ pub struct EffectiveView {
     pub look_max_ms: Option<u32>,
     pub skip_max_ms: u32,
     pub sampler: String,
+    pub chat: String,
     pub style: String,
     pub color: String,
     /// Labels that are covered, by detector; where it is empty every frame passes, because the room says so.
@@ -127,12 +137,15 @@ impl RoomView {
     pub fn of(room: &Room) -> Self {
         let settled = room.settled();
         let config = &settled.config;
-        let live = room.live().map(|live| {
+        let live = |live: &Arc<Stream>| {
             let tally = live.tally();
             let (width, height) = tally.size.unwrap_or_default();
             LiveView {
                 session: live.session,
-                source: live.source_id.clone(),
+                source: live.source_id().to_owned(),
+                owner: live.origin.source.owner.clone(),
+                kind: crate::serve::word(&live.origin.source.kind),
+                way: crate::serve::word(&live.origin.way),
                 started_at: live.started_at,
                 width,
                 height,
@@ -148,7 +161,7 @@ impl RoomView {
                 audited: tally.audited,
                 exposed: tally.exposed,
             }
-        });
+        };
         let effective = EffectiveView {
             fail_mode: crate::serve::word(&config.room.fail_mode),
             delay_ms: config.room.delay_ms.0,
@@ -156,6 +169,7 @@ impl RoomView {
             look_max_ms: room.look_max_ms(),
             skip_max_ms: config.room.skip_max_ms.0,
             sampler: config.room.sampler.to_string(),
+            chat: crate::serve::word(&config.room.chat),
             style: crate::serve::word(&config.cover.style),
             color: config.cover.color.to_string(),
             detectors: config
@@ -173,7 +187,7 @@ impl RoomView {
             settings: settled.settings,
             effective,
             warm: room.policies_if_warm().is_some(),
-            live,
+            live: room.streams().iter().map(live).collect(),
         }
     }
 }

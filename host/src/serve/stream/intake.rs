@@ -39,8 +39,7 @@ pub(super) struct Inbox {
 impl Stream {
     /// Takes what a publisher sent. Never waits: with a full queue the oldest goes.
     pub fn offer(&self, offered: Offered) {
-        let way = if matches!(offered, Offered::Message(_)) { "socket" } else { "clip" };
-        metrics::counter!(meter::FRAMES_IN, "way" => way).increment(1);
+        metrics::counter!(meter::FRAMES_IN, "way" => self.origin.way.as_str()).increment(1);
         let mut inbox = lock(&self.inbox);
         let full = inbox.waiting.len() >= QUEUE_MAX;
         if full

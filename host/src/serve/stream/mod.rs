@@ -15,8 +15,9 @@ mod shown;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::Instrument;
@@ -43,6 +44,8 @@ use crate::telemetry::room_span;
 
 /// Shown frames that a viewer may be behind before it misses some.
 const BEHIND_MAX: usize = 8;
+/// How often it is looked whether the last frame is out.
+const OVER_EVERY: Duration = Duration::from_millis(100);
 /// What publishers are taken to send until they are measured.
 const FRAME_NOMINAL: Micros = Micros(33_333);
 
@@ -60,6 +63,52 @@ pub struct Tally {
     pub size: Option<(usize, usize)>,
 }
 
+/// By which way frames come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    Socket,
+    Clip,
+    LiveKit,
+}
+
+impl Way {
+    /// The word of the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Way::Socket => "socket",
+            Way::Clip => "clip",
+            Way::LiveKit => "livekit",
+        }
+    }
+}
+
+/// What a stream is of.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub way: Way,
+    pub source: types::Source,
+    /// Its uncovered frames may be watched: the demo's clip.
+    pub raw: bool,
+}
+
+impl Origin {
+    /// Somebody's camera, or what stands for one.
+    pub fn camera(way: Way, name: &str) -> Self {
+        let source = types::Source { id: name.to_owned(), kind: SourceKind::Camera, owner: name.to_owned() };
+        Self { way, source, raw: false }
+    }
+
+    /// Whether both want the same place. A room has one for whoever sends frames itself, and one for each track of a LiveKit room.
+    pub fn rivals(&self, other: &Origin) -> bool {
+        match (self.way, other.way) {
+            (Way::LiveKit, Way::LiveKit) => self.source.id == other.source.id,
+            (Way::LiveKit, _) | (_, Way::LiveKit) => false,
+            _ => true,
+        }
+    }
+}
+
 struct Publisher {
     connected: bool,
     /// When it was cut off.
@@ -70,7 +119,7 @@ struct Publisher {
 /// See the module.
 pub struct Stream {
     pub session: Uuid,
-    pub source_id: String,
+    pub origin: Origin,
     pub started_at: i64,
     number: u64,
     inbox: Mutex<Inbox>,
@@ -102,22 +151,22 @@ impl Stream {
     ///
     /// # Errors
     /// When the room's settings can't work.
-    pub async fn begin(room: &Arc<Room>, source_id: &str, raw: bool) -> Result<Arc<Self>, HostError> {
+    pub async fn begin(room: &Arc<Room>, origin: Origin) -> Result<Arc<Self>, HostError> {
         let shared = room.shared.clone();
         let policies = room.policies().await;
         let settings = Arc::new(shared.host.settings(&room.settled().config, FRAME_MS_NOMINAL.micros())?);
         let number = shared.next_source();
         let (tell, told) = mpsc::channel(live::TOLD_MAX);
-        let session = match shared.store.begin_session(&room.name, source_id, shared.clock.unix_us()).await {
+        let session = match shared.store.begin_session(&room.name, &origin.source.id, shared.clock.unix_us()).await {
             Ok(row) => row.id,
             Err(error) => {
                 shared.store_failed(&error);
                 Uuid::now_v7()
             }
         };
+        let (source, way) = (origin.source.clone(), origin.way);
         let stream = Arc::new(Self {
             session,
-            source_id: source_id.to_owned(),
             started_at: shared.clock.unix_us(),
             number,
             inbox: Mutex::default(),
@@ -127,7 +176,8 @@ impl Stream {
             told: tell.clone(),
             shown: broadcast::channel(BEHIND_MAX).0,
             control: broadcast::channel(32).0,
-            raw: raw.then(|| broadcast::channel(BEHIND_MAX).0),
+            raw: origin.raw.then(|| broadcast::channel(BEHIND_MAX).0),
+            origin,
             publisher: Mutex::new(Publisher { connected: false, gone: Some(Instant::now()), last_sequence: None }),
             tally: Mutex::default(),
             names: Mutex::default(),
@@ -140,17 +190,19 @@ impl Stream {
         });
         let commits = tell.clone();
         policies.enter(number, shared.clock.now(), Box::new(move |commit| _ = commits.try_send(Told::Commit(commit))));
-        let source = types::Source { id: source_id.to_owned(), kind: SourceKind::Camera, owner: source_id.to_owned() };
-        let (heard, id) = (Arc::downgrade(room), source_id.to_owned());
+        let (heard, id) = (Arc::downgrade(room), source.id.clone());
         let observer = Arc::new(move |note| {
             if let Some(room) = heard.upgrade() {
                 room.noted(&id, note);
             }
         });
-        let judges = shared.host.judges(number, source, policies, observer);
+        let judges = shared.host.judges(number, source.clone(), policies, observer);
         stream.run(room, judges, Source::new(settings), told);
         metrics::gauge!(meter::STREAMS).increment(1.0);
-        room.tell("stream_started", json!({ "session": stream.session, "source": source_id }));
+        room.tell(
+            "stream_started",
+            json!({ "session": stream.session, "source": source.id, "owner": source.owner, "kind": source.kind, "way": way }),
+        );
         Ok(stream)
     }
 
@@ -185,7 +237,7 @@ impl Stream {
             lock(&stream.tally).path = source.counts().clone();
             lock(&stream.outbox).closed = true;
             stream.left.notify_all();
-            judges.policies().source_ended(&stream.source_id, clock.now());
+            judges.policies().source_ended(stream.source_id(), clock.now());
             judges.policies().leave(stream.number);
             shared.host.release(&stream.admission_id());
             // The thread says nothing; it lets go when the last frame is shown, or when it never began.
@@ -212,7 +264,11 @@ impl Stream {
 
     /// One caller may publish in many rooms.
     fn admission_id(&self) -> String {
-        format!("{} ({})", self.source_id, self.session)
+        format!("{} ({})", self.source_id(), self.session)
+    }
+
+    pub fn source_id(&self) -> &str {
+        &self.origin.source.id
     }
 
     /// Watches the stream; what is wanted is encoded for as long as the ticket lives.
@@ -259,7 +315,7 @@ impl Stream {
     }
 
     /// For how long there has been no publisher.
-    pub fn alone_for(&self) -> Option<std::time::Duration> {
+    pub fn alone_for(&self) -> Option<Duration> {
         lock(&self.publisher).gone.map(|gone| gone.elapsed())
     }
 
@@ -276,9 +332,23 @@ impl Stream {
         self.ended.get().is_some()
     }
 
-    /// Whether its last frame has been shown too.
-    pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+    /// Returns when its last frame has been shown too.
+    pub async fn over(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            tokio::time::sleep(OVER_EVERY).await;
+        }
+    }
+
+    /// Frames that a publisher sent and that did not come this far.
+    pub fn lost(&self, count: u64) {
+        if count > 0 {
+            self.dropped(count, "way");
+        }
+    }
+
+    /// A viewer was too slow for so many frames.
+    pub fn behind(&self, count: u64) {
+        metrics::counter!(meter::FRAMES_DROPPED, "reason" => "viewer").increment(count);
     }
 
     /// Tells the publisher that a message of its was not taken.
@@ -342,7 +412,7 @@ impl Stream {
         let Some(room) = room.upgrade() else { return };
         let tally = self.tally();
         let body = json!({
-            "session": self.session, "source": self.source_id, "frames": tally.shown, "covered": tally.covered,
+            "session": self.session, "source": self.source_id(), "frames": tally.shown, "covered": tally.covered,
             "dropped": tally.dropped, "audited": tally.audited, "exposed": tally.exposed,
         });
         room.tell("stream_ended", body);
@@ -351,7 +421,7 @@ impl Stream {
             room.shared.store_failed(&error);
         }
         // Last, so that whoever finds the room without a stream finds the session ended.
-        lock(&room.stream).take_if(|live| live.session == self.session);
+        lock(&room.streams).retain(|live| live.session != self.session);
     }
 }
 

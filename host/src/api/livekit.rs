@@ -1,0 +1,127 @@
+//! LiveKit: tokens for its rooms, who is in them, and what its server tells.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Caller, Role};
+use super::extract::{BodyMax, Json, Path, Webhook};
+use super::problem::{BadBody, Conflicts, Missing, Problem, Problems};
+use super::rooms::room_of;
+use super::view::{AudienceView, Binary, HeardView, NewMute, NewToken, TokenRole, TokenView};
+use super::{App, Groups};
+use crate::media::frame::Micros;
+use crate::serve::Service;
+use crate::serve::livekit::webhook::{BODY_MAX, Heard};
+use crate::serve::livekit::{LiveKit, meter};
+
+/// Where the server tells what happens. Its signature stands for a key.
+pub const WEBHOOK: &str = "/livekit/webhook";
+
+pub fn routes(groups: &mut Groups) {
+    // What a token takes depends on whom it is for.
+    groups.viewer(OpenApiRouter::new().routes(routes!(token)).routes(routes!(audience)));
+    groups.operator(OpenApiRouter::new().routes(routes!(mute)));
+}
+
+/// Needs no key.
+pub fn open() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new().routes(routes!(webhook)).layer(Extension(BodyMax(BODY_MAX)))
+}
+
+fn livekit(app: &Service) -> Result<Arc<LiveKit>, Problem> {
+    app.livekit().ok_or_else(|| {
+        let detail = "no LiveKit server is configured: set livekit.url (or LIVEKIT_URL), LIVEKIT_API_KEY and LIVEKIT_API_SECRET";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })
+}
+
+/// Makes a token to join the room over LiveKit. For a viewer it takes a key with the role viewer, for a broadcaster publisher, for a moderator
+/// operator.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/tokens", operation_id = "create_token", tag = "livekit", params(("room" = String, Path)),
+    request_body = NewToken, responses((status = 201, body = TokenView), BadBody, Missing, Conflicts, Problems)
+)]
+async fn token(
+    State(app): App,
+    Extension(caller): Extension<Caller>,
+    Path(room): Path<String>,
+    Json(new): Json<NewToken>,
+) -> Result<impl IntoResponse, Problem> {
+    let needs = match new.role {
+        TokenRole::Viewer => Role::Viewer,
+        TokenRole::Broadcaster => Role::Publisher,
+        TokenRole::Moderator => Role::Operator,
+    };
+    if caller.role < needs {
+        let (needs, has) = (needs.as_str(), caller.role.as_str());
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("a token with this role takes a key with the role {needs}; the key's is {has}"),
+        ));
+    }
+    let room = room_of(&app, &room)?;
+    let admission = livekit(&app)?.token(&app, &room, &new.name, new.role.into()).await?;
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(TokenView::from(admission))))
+}
+
+/// How many are in the room over LiveKit: told by its webhooks, set right every second.
+#[utoipa::path(
+    get, path = "/v1/rooms/{room}/audience", operation_id = "get_audience", tag = "livekit", params(("room" = String, Path)),
+    responses((status = 200, body = AudienceView), Missing, Problems)
+)]
+async fn audience(State(app): App, Path(room): Path<String>) -> Result<Json<AudienceView>, Problem> {
+    let room = room_of(&app, &room)?;
+    Ok(Json(livekit(&app)?.audience(&room.name).into()))
+}
+
+/// Mutes a broadcaster's sound between two moments. Viewers are the room's delay behind: what was said up to so long ago is still muted.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/mute", operation_id = "mute", tag = "livekit", params(("room" = String, Path)), request_body = NewMute,
+    responses((status = 204, description = "Muted."), BadBody, Missing, Conflicts, Problems)
+)]
+async fn mute(State(app): App, Path(room): Path<String>, Json(mute): Json<NewMute>) -> Result<StatusCode, Problem> {
+    let room = room_of(&app, &room)?;
+    let NewMute { identity, from, to } = mute;
+    if to <= from {
+        return Err(Problem::new(StatusCode::CONFLICT, "`to` is not after `from`: give a span that ends after it begins"));
+    }
+    let at = |us: i64| Micros(u64::try_from(us).unwrap_or(0));
+    if !livekit(&app)?.mute(&room, &identity, at(from), at(to)) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room")));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hears what happens in the LiveKit server's rooms. The server signs what it tells, with its `webhook.api_key`, which has to be
+/// `LIVEKIT_API_KEY`; it needs no other key. It reaches the host by a name of its own choice, which has to be among `serve.allowed_hosts`.
+#[utoipa::path(
+    post, path = "/livekit/webhook", operation_id = "hear_livekit", tag = "livekit",
+    request_body(content((inline(Binary) = "application/webhook+json"), (inline(Binary) = "application/json"))),
+    responses((status = 200, body = HeardView), BadBody, Problems)
+)]
+async fn webhook(State(app): App, headers: HeaderMap, Webhook(body): Webhook) -> Result<Json<HeardView>, Problem> {
+    let livekit = livekit(&app)?;
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("(not text)"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let heard = livekit.webhooks.hear(&body, authorization, i64::try_from(now).unwrap_or(i64::MAX));
+    let outcome = match &heard {
+        Ok(Heard::News(_)) => "heard",
+        Ok(Heard::Again) => "again",
+        Err(_) => "refused",
+    };
+    metrics::counter!(meter::WEBHOOKS, "outcome" => outcome).increment(1);
+    match heard.inspect_err(|error| tracing::warn!(%error, "a webhook is refused"))? {
+        Heard::News(notice) => {
+            livekit.hear(&app, notice).await;
+            Ok(Json(HeardView { new: true }))
+        }
+        Heard::Again => Ok(Json(HeardView { new: false })),
+    }
+}

@@ -1,0 +1,137 @@
+//! Tokens for LiveKit rooms, and who is in them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::serve::livekit::Admission;
+use crate::serve::livekit::presence::Audience;
+use crate::serve::livekit::token::Role;
+
+/// Which rooms.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RoomsQuery {
+    /// `true`: those with a live stream alone; `false`: those without.
+    #[serde(default)]
+    #[param(required = false, value_type = bool)]
+    pub live: Option<bool>,
+}
+
+/// What somebody is to be in a LiveKit room.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    /// Publishes into a room of its own, from which what is judged goes to the viewers. Takes a key with the role publisher.
+    Broadcaster,
+    /// Sees and hears what was judged, and says nothing. Takes a key with the role viewer.
+    Viewer,
+    /// Hidden, sees both what was judged and what was not. Takes a key with the role operator.
+    Moderator,
+}
+
+impl From<TokenRole> for Role {
+    fn from(role: TokenRole) -> Self {
+        match role {
+            TokenRole::Broadcaster => Role::Broadcaster,
+            TokenRole::Viewer => Role::Viewer,
+            TokenRole::Moderator => Role::Moderator,
+        }
+    }
+}
+
+/// Whom a token is for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What others see: 1 to 64 characters, none that can't be seen or turns the text around it. It goes through the room's text policy.
+    #[schema(min_length = 1, max_length = 64, example = "Ann")]
+    pub name: String,
+    #[schema(inline)]
+    pub role: TokenRole,
+}
+
+/// A token for one LiveKit room.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RoomTokenView {
+    /// The LiveKit room.
+    pub room: String,
+    pub token: String,
+}
+
+/// Tokens for LiveKit rooms.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenView {
+    /// For `room`.
+    pub token: String,
+    /// Where the LiveKit server is reached.
+    pub url: String,
+    /// What its bearer is in LiveKit's rooms.
+    pub identity: String,
+    /// The LiveKit room that `token` is for: the viewers' room, or a broadcaster's own.
+    pub room: String,
+    /// Until when the tokens let their bearer join. Who is in a room stays.
+    pub expires_at: i64,
+    /// A broadcaster's second token: hidden in the viewers' room, so that broadcasters see and hear each other as viewers do.
+    pub view_token: Option<String>,
+    /// A moderator's further tokens: for the own room of each broadcaster that is connected now, with the raw tracks.
+    pub rooms: Vec<RoomTokenView>,
+}
+
+impl From<Admission> for TokenView {
+    fn from(admission: Admission) -> Self {
+        let Admission { minted, url, rooms } = admission;
+        Self {
+            token: minted.token,
+            url,
+            identity: minted.identity,
+            room: minted.room,
+            expires_at: minted.expires_at,
+            view_token: minted.view_token,
+            rooms: rooms.into_iter().map(|(room, token)| RoomTokenView { room, token }).collect(),
+        }
+    }
+}
+
+/// How many are in a room over LiveKit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AudienceView {
+    /// Broadcasters that are connected.
+    pub broadcasters: usize,
+    /// Of these, who publish a track.
+    pub live: usize,
+    pub viewers: usize,
+    /// The most viewers at once since the host started.
+    pub peak: usize,
+    /// Viewers that came since the host started, each time they did.
+    pub total: u64,
+}
+
+impl From<Audience> for AudienceView {
+    fn from(audience: Audience) -> Self {
+        let Audience { broadcasters, live, viewers, peak, total } = audience;
+        Self { broadcasters, live, viewers, peak, total }
+    }
+}
+
+/// What became of a webhook.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeardView {
+    /// False: it was heard before, and has no effect.
+    pub new: bool,
+}
+
+/// A span of a broadcaster's sound that is not to be heard.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMute {
+    /// As its token says.
+    #[schema(min_length = 1, max_length = 256, example = "broadcaster~0123456789abcdef0123456789abcdef")]
+    pub identity: String,
+    /// Microseconds since the Unix epoch.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
+    pub from: i64,
+    /// Microseconds since the Unix epoch.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
+    pub to: i64,
+}

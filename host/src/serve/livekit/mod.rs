@@ -1,0 +1,245 @@
+//! A LiveKit server whose rooms are moderated: each broadcaster publishes into a room of its own, which the host alone hears; what may be seen
+//! and heard is published into the viewers' room, which has the Scrim room's name.
+//!
+//! ```text
+//! broadcaster ─► NAME~in~IDENTITY ─► host, hidden (ingest) ─► sources of the Scrim room ─► mirror ─► NAME ─► viewers
+//! tokens, webhooks, rounds of the guard ─► who is there (presence), which broadcasters are attended, who is put out
+//! ```
+//! What always holds: no token that is made here lets anybody but the host and moderators hear an ingest room, or publish into `NAME`; a
+//! broadcaster is attended whether its coming is told by its token, by a webhook, or found by a round.
+
+pub mod attendance;
+pub mod guard;
+mod ingest;
+pub mod meter;
+mod mirror;
+pub mod names;
+pub mod presence;
+mod pump;
+pub mod server;
+mod sound;
+mod talk;
+pub mod token;
+pub mod webhook;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use scrim_livekit::Library;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::room::Room;
+use super::{Service, chat};
+use crate::config::{self, ServerUrl};
+use crate::media::frame::Micros;
+use attendance::Attendance;
+use guard::Place;
+use names::NameError;
+use presence::{Audience, Presence};
+use server::Server;
+use token::{Mint, Minted, Role, Secrets, SecretsError, TokenError};
+use webhook::{Happened, Notice, Webhooks};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LiveKitError {
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    #[error("LIVEKIT_URL: {0}")]
+    Url(#[from] config::BadValue),
+    #[error(
+        "a LiveKit server is configured ({0}), but neither LIVEKIT_API_KEY nor LIVEKIT_API_SECRET is set: set both, as the server's `keys` has them"
+    )]
+    NoSecrets(ServerUrl),
+    #[error(transparent)]
+    Library(#[from] scrim_livekit::Error),
+    #[error("LiveKit's client library can't be found: {0}")]
+    Assets(#[from] scrim_toolchain::assets::AssetError),
+}
+
+/// Why somebody gets no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenRefused {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Nothing of what was found but its category.
+    #[error("the room's text policy takes no such name: {0}")]
+    Flagged(String),
+    #[error("the name could not be judged, and the room fails closed: {0}")]
+    Unjudged(String),
+    #[error("a broadcaster in room {0:?} has this name, or one that looks like it: take another")]
+    Taken(String),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+/// What somebody that asked for a token gets.
+pub struct Admission {
+    pub minted: Minted,
+    /// Where the server is reached from outside.
+    pub url: String,
+    /// A moderator's further tokens: one for each broadcaster's own room, which it names.
+    pub rooms: Vec<(String, String)>,
+}
+
+/// See the module.
+pub struct LiveKit {
+    pub mint: Mint,
+    pub server: Server,
+    pub config: config::LiveKit,
+    pub webhooks: Webhooks,
+    /// Where the host reaches the server.
+    pub url: ServerUrl,
+    pub attendance: Arc<Attendance>,
+    presence: Mutex<Presence>,
+    /// The guard is to look now.
+    call: Arc<Notify>,
+}
+
+impl LiveKit {
+    /// Nothing is asked of the server yet.
+    ///
+    /// # Errors
+    /// When LiveKit's client library can't be loaded.
+    pub fn new(config: config::LiveKit, url: ServerUrl, secrets: Secrets) -> Result<Self, LiveKitError> {
+        let ttl = Duration::from_secs(u64::from(config.token_ttl_s.get()));
+        let library = Library::load(&scrim_toolchain::assets::path("liblivekit_ffi.so")?)?;
+        let mint = Mint::new(secrets.clone(), ttl, &config.ingest_suffix);
+        Ok(Self {
+            server: Server::new(&url.http(), &secrets),
+            webhooks: Webhooks::new(&secrets),
+            attendance: Arc::new(Attendance::new(library, url.websocket(), mint.clone(), &config)),
+            mint,
+            config,
+            url,
+            presence: Mutex::default(),
+            call: Arc::default(),
+        })
+    }
+
+    /// As the configuration and the environment (`LIVEKIT_URL`, `LIVEKIT_API_KEY`, `LIVEKIT_API_SECRET`) have it; none if neither names a server.
+    ///
+    /// # Errors
+    /// When what they say does not do.
+    pub fn from_environment(config: &config::LiveKit) -> Result<Option<Self>, LiveKitError> {
+        let given = std::env::var("LIVEKIT_URL").ok().filter(|url| !url.trim().is_empty());
+        let given = given.map(|url| url.trim().parse::<ServerUrl>()).transpose()?;
+        let Some(url) = given.or_else(|| config.url.clone()) else { return Ok(None) };
+        match Secrets::from_environment()? {
+            Some(secrets) => Self::new(config.clone(), url, secrets).map(Some),
+            None => Err(LiveKitError::NoSecrets(url)),
+        }
+    }
+
+    /// Guards the rooms for as long as the service lives.
+    pub fn start(self: &Arc<Self>, service: &Arc<Service>) {
+        tokio::spawn(guard::watch(Arc::downgrade(self), Arc::downgrade(service)));
+    }
+
+    /// A token for somebody whose name the room's text policy lets pass.
+    ///
+    /// # Errors
+    /// When the name can't be one, is refused, or looks like a broadcaster's; or when no token can be made.
+    pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
+        let admitted = self.admit(room, name, role).await;
+        if let (Ok(admission), Role::Broadcaster) = (&admitted, role) {
+            // The host is there before its first picture.
+            self.attendance.attend(service, room, &admission.minted.identity);
+        }
+        let outcome = match (&admitted, role) {
+            (Err(_), _) => "refused",
+            (Ok(_), Role::Broadcaster) => "broadcaster",
+            (Ok(_), Role::Viewer) => "viewer",
+            (Ok(_), Role::Moderator) => "moderator",
+        };
+        metrics::counter!(meter::TOKENS, "outcome" => outcome).increment(1);
+        admitted
+    }
+
+    async fn admit(&self, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
+        let name = names::display_name(name)?;
+        if self.presence().looks_like_a_broadcaster(&room.name, &name) {
+            return Err(TokenRefused::Taken(room.name.to_string()));
+        }
+        let judged = chat::judge_name(room, &name).await;
+        if judged.flagged {
+            let Some((finding, _)) = judged.findings.first() else {
+                return Err(TokenRefused::Unjudged(judged.fault.unwrap_or_default()));
+            };
+            let category = finding.category.as_str().to_owned();
+            room.tell("name", json!({ "event": "refused", "category": category, "characters": name.chars().count() }));
+            return Err(TokenRefused::Flagged(category));
+        }
+        let minted = self.mint.mint(&room.name, &name, role)?;
+        let rooms = match role {
+            Role::Moderator => self.moderator_rooms(&room.name, &minted.identity, &name)?,
+            Role::Broadcaster | Role::Viewer => Vec::new(),
+        };
+        Ok(Admission { minted, url: self.for_browsers().websocket(), rooms })
+    }
+
+    /// Where the server is reached from outside.
+    pub fn for_browsers(&self) -> &ServerUrl {
+        self.config.public_url.as_ref().unwrap_or(&self.url)
+    }
+
+    fn moderator_rooms(&self, room: &str, identity: &str, name: &str) -> Result<Vec<(String, String)>, TokenError> {
+        let token = |ingest: String| self.mint.moderator_in(&ingest, identity, name).map(|token| (ingest, token));
+        self.ingests_of(room).into_iter().map(token).collect()
+    }
+
+    /// The rooms of the broadcasters that are connected.
+    pub fn ingests_of(&self, room: &str) -> Vec<String> {
+        self.presence().broadcasters(room).iter().map(|identity| self.mint.ingest_room(room, identity)).collect()
+    }
+
+    pub fn audience(&self, room: &str) -> Audience {
+        self.presence().audience(room)
+    }
+
+    /// Hears a webhook that was verified, of a Scrim room or of any other.
+    pub async fn hear(&self, service: &Arc<Service>, notice: Notice) {
+        let Some((room, place)) = guard::place(&self.mint, |room| service.room(room).is_ok(), &notice.room) else { return };
+        self.presence().hear(&room, &place, &notice);
+        if let (Place::Ingest { identity }, Happened::ParticipantJoined | Happened::TrackPublished) = (&place, &notice.event)
+            && notice.identity.as_ref() == Some(identity)
+            && let Ok(room) = service.room(&room)
+        {
+            self.attendance.attend(service, &room, identity);
+        }
+        if matches!(notice.event, Happened::ParticipantJoined | Happened::TrackPublished) {
+            self.call.notify_one();
+        }
+    }
+
+    /// Mutes a broadcaster of a room between two moments of the host's clock. False if it is not heard there.
+    pub fn mute(&self, room: &Room, identity: &str, from: Micros, to: Micros) -> bool {
+        let muted = self.attendance.mute(&self.mint.ingest_room(&room.name, identity), from, to);
+        if muted {
+            room.tell("mute", json!({ "identity": identity, "from": from, "to": to }));
+        }
+        muted
+    }
+
+    /// What a round of the guard has seen.
+    fn saw(&self, service: &Arc<Service>, listed: &[guard::Listed]) {
+        for guard::Listed { room, place, participants, .. } in listed {
+            if let Place::Ingest { identity } = place
+                && participants.iter().any(|who| who.identity == *identity)
+                && let Ok(room) = service.room(room)
+            {
+                self.attendance.attend(service, &room, identity);
+            }
+        }
+        let mut presence = self.presence();
+        presence.retain(|room| service.room(room).is_ok());
+        presence.reconcile(&self.mint, listed);
+        let (broadcasters, viewers) = presence.everybody();
+        metrics::gauge!(meter::PARTICIPANTS, "kind" => "broadcaster").set(broadcasters as f64);
+        metrics::gauge!(meter::PARTICIPANTS, "kind" => "viewer").set(viewers as f64);
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
