@@ -37,37 +37,50 @@ export async function until(what, holds, within = 30_000) {
   }
 }
 
-/**
- * Opens the page and runs the steps on it. Every error that the page logs or throws fails the test, but for those that a step expects
- * (`faults.expect(pattern)`), which have to come.
- */
-export async function browse(url, steps) {
-  const browser = await chromium.launch({ executablePath: onPath("chromium"), args: FLAGS });
+/** A headless Chromium with further flags, for as long as `use` takes. */
+export async function withBrowser(flags, use) {
+  const browser = await chromium.launch({ executablePath: onPath("chromium"), args: [...FLAGS, ...flags] });
   try {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 820 }, colorScheme: "light" });
-    const unexpected = [], expected = [];
-    const told = (text) => {
-      const known = expected.find(({ pattern }) => pattern.test(text));
-      if (known) known.came += 1;
-      else unexpected.push(text);
-    };
-    page.on("console", (message) => {
-      if (["error", "warning"].includes(message.type())) told(`${message.text()} (${message.location().url})`);
-    });
-    page.on("pageerror", (error) => told(`${error.stack ?? error}`));
-    const faults = { expect: (pattern) => expected.push({ pattern, came: 0 }) };
-    try {
-      await page.goto(url);
-      await steps(page, faults);
-    } finally {
-      unexpected.forEach((text) => console.error(`the page: ${text}`));
-    }
-    check(!unexpected.length, `the page had ${unexpected.length} error(s)`);
-    for (const { pattern, came } of expected) check(came, `no error of the page was like ${pattern}`);
+    return await use(browser);
   } finally {
     await browser.close();
   }
 }
+
+/**
+ * Opens the page and runs the steps on it. Every error that the page logs or throws fails the test, but for those that a step expects
+ * (`faults.expect(pattern)`), which have to come, and those that it allows (`faults.allow(pattern)`), which may.
+ */
+export async function visit(browser, url, steps, { viewport = { width: 1280, height: 820 }, before = () => {}, ...more } = {}) {
+  const page = await browser.newPage({ viewport, colorScheme: "light", ...more });
+  const unexpected = [], expected = [];
+  const told = (text) => {
+    const known = expected.find(({ pattern }) => pattern.test(text));
+    if (known) known.came += 1;
+    else unexpected.push(text);
+  };
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) told(`${message.text()} (${message.location().url})`);
+  });
+  page.on("pageerror", (error) => told(`${error.stack ?? error}`));
+  const faults = {
+    expect: (pattern) => expected.push({ pattern, came: 0 }),
+    allow: (pattern) => expected.push({ pattern, came: 1 }),
+  };
+  try {
+    await before(page);
+    await page.goto(url);
+    await steps(page, faults);
+  } finally {
+    unexpected.forEach((text) => console.error(`the page: ${text}`));
+  }
+  check(!unexpected.length, `the page had ${unexpected.length} error(s)`);
+  for (const { pattern, came } of expected) check(came, `no error of the page was like ${pattern}`);
+  await page.close();
+}
+
+/** One page in a browser of its own. */
+export const browse = (url, steps) => withBrowser([], (browser) => visit(browser, url, steps));
 
 /** The text of an element. */
 export const text = async (page, selector) => (await page.textContent(selector)).trim();

@@ -17,6 +17,14 @@ pub fn scaled(file: &Path, width: usize, height: usize, frames_max: usize) -> an
     decoded(file, (width, height), &["-vf", &filter, "-frames:v", &frames_max.to_string()])
 }
 
+/// At most `frames_max` frames of a file behind a filter that gives them the size.
+///
+/// # Errors
+/// When ffmpeg can't be run, or fails.
+pub fn filtered(file: &Path, size: (usize, usize), filter: &str, frames_max: usize) -> anyhow::Result<Vec<Frame>> {
+    decoded(file, size, &["-vf", filter, "-frames:v", &frames_max.to_string()])
+}
+
 fn decoded(file: &Path, (width, height): (usize, usize), how: &[&str]) -> anyhow::Result<Vec<Frame>> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin", "-i"])

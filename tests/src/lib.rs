@@ -1,7 +1,9 @@
 //! What the end-to-end tests and the benches share.
 
 pub mod bench;
+pub mod browser;
 pub mod built;
+pub mod burnt;
 pub mod clip;
 pub mod coverage;
 pub mod fuzz;
@@ -11,6 +13,7 @@ pub mod memory;
 pub mod parity;
 pub mod publisher;
 pub mod recorded;
+pub mod seen;
 pub mod served;
 pub mod sim;
 pub mod soak;

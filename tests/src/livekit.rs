@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use livekit_api::access_token::{AccessToken, VideoGrants};
-use scrim_livekit::Library;
+use scrim_livekit::{Event, Library, Room};
 
 /// Set in the process that runs inside the namespace.
 const INSIDE: &str = "SCRIM_TEST_NETWORK";
@@ -52,6 +52,14 @@ pub fn alone() -> Result<bool> {
     Ok(true)
 }
 
+/// Where a server of these tests is reached, started or not.
+///
+/// # Errors
+/// When this machine has no interface that media could go over.
+pub fn url() -> Result<String> {
+    Ok(format!("ws://{}:{PORT}", address()?))
+}
+
 /// The address that media can go over.
 fn address() -> Result<Ipv4Addr> {
     if std::env::var_os(INSIDE).is_some() {
@@ -85,29 +93,49 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::start_with(folder, "")
+    }
+
+    /// As [`Server::start`], with a webhook.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with_webhook(folder: &Path, url: &str) -> Result<Self> {
+        Self::start_with(folder, &format!("webhook:\n  api_key: {KEY}\n  urls: [{url:?}]\n"))
+    }
+
+    fn start_with(folder: &Path, more: &str) -> Result<Self> {
         let address = address()?;
         let config = format!(
             "port: {PORT}\nbind_addresses: [\"127.0.0.1\", \"{address}\"]\nrtc:\n  tcp_port: 7881\n  udp_port: 7882\n  use_external_ip: false\n  \
-             node_ip: {address}\nkeys:\n  {KEY}: {SECRET:?}\nlogging:\n  level: info\n"
+             node_ip: {address}\nkeys:\n  {KEY}: {SECRET:?}\nlogging:\n  level: info\n{more}"
         );
         let path = folder.join("livekit.yaml");
         std::fs::write(&path, config)?;
-        let log = std::fs::File::create(folder.join("livekit.log"))?;
-        let program = scrim_toolchain::assets::folder()?.join("livekit-server");
-        let child = Command::new(&program)
-            .arg("--config")
-            .arg(&path)
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("{} cannot be started; `cargo xtask test` builds it", program.display()))?;
-        let server = Self { child, folder: folder.to_owned(), address };
+        let server = Self { child: spawn(folder)?, folder: folder.to_owned(), address };
+        server.listens()?;
+        Ok(server)
+    }
+
+    fn listens(&self) -> Result<()> {
         let since = Instant::now();
-        while TcpStream::connect_timeout(&SocketAddr::from((address, PORT)), Duration::from_secs(1)).is_err() {
-            ensure!(since.elapsed() < START_MAX, "the server does not listen: {}", server.log());
+        while TcpStream::connect_timeout(&SocketAddr::from((self.address, PORT)), Duration::from_secs(1)).is_err() {
+            ensure!(since.elapsed() < START_MAX, "the server does not listen: {}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(server)
+        Ok(())
+    }
+
+    /// Ends it as a crash would, and starts it again: nobody is in its rooms.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(mut self) -> Result<Self> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(&self.folder)?;
+        self.listens()?;
+        Ok(self)
     }
 
     pub fn url(&self) -> String {
@@ -117,6 +145,18 @@ impl Server {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("livekit.log")).unwrap_or_default()
     }
+}
+
+fn spawn(folder: &Path) -> Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("livekit.log"))?;
+    let program = scrim_toolchain::assets::folder()?.join("livekit-server");
+    Command::new(&program)
+        .arg("--config")
+        .arg(folder.join("livekit.yaml"))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("{} cannot be started; `cargo xtask test` builds it", program.display()))
 }
 
 impl Drop for Server {
@@ -140,4 +180,55 @@ pub fn token(room: &str, identity: &str, publishes: bool, subscribes: bool) -> R
         ..VideoGrants::default()
     };
     Ok(AccessToken::with_api_key(KEY, SECRET).with_identity(identity).with_grants(grants).to_jwt()?)
+}
+
+/// A token with what a test makes of it.
+///
+/// # Errors
+/// When it can't be signed.
+pub fn token_with(room: &str, identity: &str, more: impl FnOnce(AccessToken) -> AccessToken) -> Result<String> {
+    let grants = VideoGrants {
+        room_join: true,
+        room: room.to_owned(),
+        can_publish: Some(true),
+        can_subscribe: Some(true),
+        can_publish_data: Some(true),
+        ..VideoGrants::default()
+    };
+    Ok(more(AccessToken::with_api_key(KEY, SECRET).with_identity(identity).with_grants(grants)).to_jwt()?)
+}
+
+/// How long a test waits for what must come.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Runs a test in a network of its own, against a server of its own.
+///
+/// # Errors
+/// When it fails.
+pub fn against_a_server<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, &'static Library) -> F) -> Result<()> {
+    if alone()? {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let (server, library) = (Server::start(folder.path())?, library()?);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test(server, library))
+}
+
+/// The first event of a room that is what is looked for.
+///
+/// # Errors
+/// When the room is over before, or it does not come soon.
+pub async fn wait_for<T>(room: &mut Room, what: &str, mut found: impl FnMut(Event) -> Option<T>) -> Result<T> {
+    let first = async {
+        while let Some(event) = room.next().await {
+            if let Event::Over { reason } = &event {
+                println!("the room is over: {reason}");
+            }
+            if let Some(found) = found(event) {
+                return Ok(found);
+            }
+        }
+        bail!("the room was over before {what}")
+    };
+    tokio::time::timeout(SOON, first).await.unwrap_or_else(|_| bail!("{what}: not within {SOON:?}"))
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use scrim_host::api::auth::{Role, new_key};
 use serde_json::Value;
 
-use crate::built;
+use crate::{built, livekit};
 
 /// How long a start may take on a busy machine.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -111,6 +111,15 @@ impl Served {
         Self::start_under(&[], data_dir, more)
     }
 
+    /// As [`Served::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_in(data_dir: &Path, more: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let config = prepare(data_dir, more)?;
+        Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], variables)
+    }
+
     /// As [`Served::start`], by a program that runs it: `&["env", "--ignore-signal=XFSZ"]`.
     ///
     /// # Errors
@@ -118,6 +127,15 @@ impl Served {
     pub fn start_under(wrapper: &[&str], data_dir: &Path, more: &str) -> Result<Self> {
         let config = prepare(data_dir, more)?;
         Self::spawn(wrapper, data_dir, &["--config".as_ref(), config.as_os_str()], &[])
+    }
+
+    /// As [`Served::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with_variables(data_dir: &Path, more: &str, variables: &[(&str, &str)]) -> Result<Self> {
+        let config = prepare(data_dir, more)?;
+        Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], variables)
     }
 
     /// As [`Served::start`], with the demo's room fed from a clip.
@@ -139,6 +157,16 @@ impl Served {
         let mut served = Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &[("SCRIM_KEYS", &line)])?;
         served.key = Some(key);
         Ok(served)
+    }
+
+    /// As [`Served::start`], for the rooms of a LiveKit server.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_livekit(data_dir: &Path, server: &livekit::Server, more: &str) -> Result<Self> {
+        let config = prepare(data_dir, more)?;
+        let variables = [("LIVEKIT_URL", &*server.url()), ("LIVEKIT_API_KEY", livekit::KEY), ("LIVEKIT_API_SECRET", livekit::SECRET)];
+        Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &variables)
     }
 
     /// Starts a host with these flags and variables, on a port of its own; its log goes to `serve.log` in the data folder.

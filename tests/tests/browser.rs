@@ -1,35 +1,17 @@
 //! The page of a real `scrim serve`, opened in a real browser: `tests/browser/*.mjs` look at it and press its buttons.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use scrim_host::api::auth::Role;
+use scrim_tests::browser::{browse, root};
 use scrim_tests::served::Served;
 use scrim_toolchain::clip;
 use serde_json::json;
 
 /// One browser at a time: two would take each other's frames/s.
 static ONE: Mutex<()> = Mutex::new(());
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Runs a script of `tests/browser`, its output on the terminal.
-fn browse(script: &str, arguments: &[&str]) -> Result<()> {
-    let folder = root().join("tests/browser");
-    ensure!(
-        folder.join("node_modules/playwright-core").is_dir(),
-        "{} has no packages: run `npm ci` there, as `cargo xtask test` does",
-        folder.display()
-    );
-    let status = Command::new("node").arg(folder.join(script)).args(arguments).status().context("`node` could not be run")?;
-    ensure!(status.success(), "{script} ended with {status}");
-    Ok(())
-}
 
 #[test]
 fn the_page_shows_what_viewers_see_and_every_button_does_what_it_says() -> Result<()> {

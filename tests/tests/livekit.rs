@@ -4,28 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use scrim_livekit::proto::{TrackSource, VideoCodec};
-use scrim_livekit::{Encoding, Event, I420, Library, Options, RemoteTrack, Room, VideoStream, VideoTrack};
-use scrim_tests::livekit::{Server, alone, library, token};
-use tokio::time::timeout;
+use scrim_livekit::{Encoding, Event, I420, Options, RemoteTrack, Room, VideoStream, VideoTrack};
+use scrim_tests::livekit::{against_a_server, token, wait_for};
 
-const SOON: Duration = Duration::from_secs(20);
 const SIZE: (u32, u32) = (640, 360);
-const PUBLISHER: Options = Options { subscribe: false, dynacast: false };
-const VIEWER: Options = Options { subscribe: true, dynacast: false };
+const PUBLISHER: Options = Options { subscribe: false, dynacast: false, key: None };
+const VIEWER: Options = Options { subscribe: true, dynacast: false, key: None };
 const VP8: Encoding = Encoding { codec: VideoCodec::Vp8, bitrate: 2_000_000, frames_per_s: 30.0, simulcast: false };
 /// Luma steps that survive coding, limited range.
 const STEP: u8 = 12;
 const STEPS: u8 = 16;
-
-/// Runs a test in a network of its own, against a server of its own.
-fn against_a_server<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, &'static Library) -> F) -> Result<()> {
-    if alone()? {
-        return Ok(());
-    }
-    let folder = tempfile::tempdir()?;
-    let (server, library) = (Server::start(folder.path())?, library()?);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test(server, library))
-}
 
 /// A grey whose brightness says which it is; the colour differs in each quarter.
 fn picture(number: u8) -> I420 {
@@ -43,29 +31,11 @@ fn number_of(picture: &I420) -> u8 {
 }
 
 async fn subscribed(room: &mut Room) -> Result<RemoteTrack> {
-    let found = async {
-        loop {
-            match room.next().await {
-                Some(Event::Subscribed { track, .. }) => return Ok(track),
-                Some(Event::Over { reason }) => bail!("the room is over: {reason}"),
-                Some(_) => {}
-                None => bail!("the room is over"),
-            }
-        }
-    };
-    timeout(SOON, found).await?
+    wait_for(room, "a track", |event| if let Event::Subscribed { track, .. } = event { Some(track) } else { None }).await
 }
 
 async fn until(room: &mut Room, what: &str, holds: impl Fn(&Event) -> bool) -> Result<()> {
-    let found = async {
-        while let Some(event) = room.next().await {
-            if holds(&event) {
-                return Ok(());
-            }
-        }
-        bail!("the room was over before {what}")
-    };
-    timeout(SOON, found).await.unwrap_or_else(|_| bail!("{what}: not within {SOON:?}"))
+    wait_for(room, what, |event| holds(&event).then_some(())).await
 }
 
 #[test]
@@ -74,7 +44,7 @@ fn what_one_publishes_another_gets() -> Result<()> {
         let mut viewer = Room::join(library, &server.url(), &token("studio", "viewer", false, true)?, VIEWER).await?;
         ensure!(viewer.identity() == "viewer");
         let publisher = Room::join(library, &server.url(), &token("studio", "publisher", true, false)?, PUBLISHER).await?;
-        until(&mut viewer, "the publisher's coming", |event| matches!(event, Event::Joined { identity } if identity == "publisher"))
+        until(&mut viewer, "the publisher's coming", |event| matches!(event, Event::Joined { identity, .. } if identity == "publisher"))
             .await?;
         let track = VideoTrack::publish(&publisher, "camera", SIZE, TrackSource::SourceCamera, VP8).await?;
         let sid = track.sid().to_owned();
@@ -94,7 +64,7 @@ fn what_one_publishes_another_gets() -> Result<()> {
                         shown = (shown + 1).min(STEPS - 1);
                         changed = Instant::now();
                     }
-                    track.capture(&picture(shown), begin.elapsed().as_micros() as i64)?;
+                    track.capture(picture(shown).as_picture(), begin.elapsed().as_micros() as i64)?;
                     sent += 1;
                 }
                 received = stream.next() => {
@@ -161,7 +131,7 @@ fn what_is_refused_says_why() -> Result<()> {
 
         let track = VideoTrack::publish(&second, "camera", SIZE, TrackSource::SourceCamera, VP8).await?;
         let short = I420 { data: vec![0; 7], ..picture(0) };
-        let Err(error) = track.capture(&short, 0) else { bail!("seven bytes are no picture") };
+        let Err(error) = track.capture(short.as_picture(), 0) else { bail!("seven bytes are no picture") };
         ensure!(error.to_string().contains("345600 bytes as I420, not 7"), "{error}");
         Ok(())
     })

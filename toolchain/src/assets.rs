@@ -111,6 +111,13 @@ pub fn path(name: &str) -> Result<PathBuf, AssetError> {
     if known { Ok(folder()?.join(name)) } else { Err(AssetError::Unknown(name.into())) }
 }
 
+/// LiveKit's browser client in the folder, beside `livekit-client.version`, which has its version.
+pub const LIVEKIT_CLIENT: &str = "livekit-client.js";
+/// LiveKit's server in the folder, beside `livekit-server.version`.
+pub const LIVEKIT_SERVER: &str = "livekit-server";
+/// What brings both of them, for whoever lacks one.
+pub const LIVEKIT_FETCH: &str = "cargo xtask fetch --livekit";
+
 /// Fetches what is missing, one package after another. `say` hears what is being done.
 ///
 /// # Errors

@@ -1,16 +1,17 @@
 //! `cargo xtask demo`: a clip of real photographs and films with hard cuts, served live, raw and moderated side by side; or, with `--file`,
-//! covered into a file while one cascade is swapped for the other.
+//! covered into a file while one cascade is swapped for the other; or, with `--livekit`, a LiveKit room with a page to broadcast and one to
+//! watch.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use scrim_toolchain::clip;
 
 use crate::run::{Stages, built, cargo, execute, root};
-use crate::setup;
+use crate::{livekit, setup};
 
 /// What the demo takes.
 #[derive(Args)]
@@ -21,12 +22,21 @@ pub struct Demo {
     /// Where the live demo listens, on 127.0.0.1
     #[arg(long, default_value_t = 7890, conflicts_with = "file")]
     port: u16,
+    /// Moderate a LiveKit room instead: one page broadcasts a camera, another one shows what is passed on
+    #[arg(long, conflicts_with = "file")]
+    livekit: bool,
+    /// What can be broadcast where there is no camera, instead of the demo's clip; a file that browsers play
+    #[arg(long, value_name = "FILE", requires = "livekit")]
+    clip: Option<PathBuf>,
+    /// This machine's address that media goes over, if it is not to be found out
+    #[arg(long, requires = "livekit")]
+    address: Option<Ipv4Addr>,
 }
 
 pub fn run(demo: &Demo) -> Result<()> {
     let out = root().join("out");
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-    if demo.file { cover(&out) } else { serve(&out, demo.port) }
+    if demo.file { cover(&out) } else { serve(&out, demo) }
 }
 
 /// Everything that both demos need: the clip's file, and the plugins' ones.
@@ -59,14 +69,22 @@ fn cover(out: &Path) -> Result<()> {
 }
 
 /// Serves until Ctrl-C, which the host takes as the word to drain.
-fn serve(out: &Path, port: u16) -> Result<()> {
+fn serve(out: &Path, demo: &Demo) -> Result<()> {
+    let port = demo.port;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // Found out before minutes of set-up; the host takes the address itself later.
     TcpListener::bind(address).map(drop).with_context(|| {
         format!("{address} cannot be listened on; end what listens there, or give another one: `cargo xtask demo --port PORT`")
     })?;
-    let mut stages = Stages::new(5);
+    if let Some(clip) = &demo.clip {
+        ensure!(clip.is_file(), "--clip: {} is not a file", clip.display());
+    }
+    let server = demo.livekit.then(|| livekit::Server::choose(demo.address)).transpose()?;
+    let mut stages = Stages::new(5 + usize::from(server.is_some()));
     let (clip, plugins) = prepare(&mut stages, out)?;
+    if server.is_some() {
+        stages.run("LiveKit's server and browser client", setup::livekit)?;
+    }
     let data = out.join("demo-data").join(port.to_string());
     let config = data.join("scrim.toml");
     stages.run("a data folder of its own", || {
@@ -75,10 +93,17 @@ fn serve(out: &Path, port: u16) -> Result<()> {
             std::fs::remove_dir_all(&data).with_context(|| format!("emptying {}", data.display()))?;
         }
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        std::fs::write(&config, configuration(&data, address)).with_context(|| format!("writing {}", config.display()))?;
+        let more = server.as_ref().map(livekit::Server::settings).unwrap_or_default();
+        let text = format!("{}{more}", configuration(&data, address));
+        std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
         plugins.iter().try_for_each(|plugin| execute(built("scrim").args(["plugin", "add"]).arg(plugin).arg("--config").arg(&config)))
     })?;
     stages.summary();
+    if let Some(server) = server {
+        // Its folder is that of whoever asks, the host's is the repository's.
+        let clip = demo.clip.as_ref().map_or(Ok(clip), std::path::absolute).context("--clip")?;
+        return livekit::serve(&server, &data, &config, &clip, address);
+    }
     println!("page      http://{address}/");
     println!("API       http://{address}/docs");
     println!("settings  {}", config.display());

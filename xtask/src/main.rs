@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod livekit;
 mod run;
 mod setup;
 
@@ -24,11 +25,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Fetch ONNX Runtime, the models and the sample clips into the user's cache
-    Fetch,
+    Fetch {
+        /// LiveKit's server and browser client too
+        #[arg(long)]
+        livekit: bool,
+    },
     /// Build the plugins of this repository
     #[command(subcommand)]
     Plugin(Plugin),
-    /// Make a clip and serve it live, raw and moderated side by side; with --file, cover it into a file and write a report
+    /// Make a clip and serve it live, raw and moderated side by side; with --livekit, a room for cameras; with --file, cover it into a file
     Demo(demo::Demo),
     /// Everything CI checks: set-up, format, lints, plugins, all tests, the benches and soaks in short
     Test,
@@ -65,7 +70,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Fetch => setup::fetch().map(drop),
+        Command::Fetch { livekit } => {
+            setup::fetch()?;
+            if livekit { setup::livekit() } else { Ok(()) }
+        }
         Command::Plugin(Plugin::Build) => setup::plugins().map(drop),
         Command::Demo(demo) => demo::run(&demo),
         Command::Test => test(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use scrim_toolchain::assets;
 use scrim_toolchain::guest::Toolchain;
 use scrim_toolchain::python;
@@ -29,7 +29,13 @@ pub fn for_tests() -> Result<()> {
     dictionary()?;
     browser()?;
     schemathesis()?;
-    livekit_server()
+    livekit()
+}
+
+/// What the rooms of `cargo xtask demo --livekit` and their tests need: a server, and what browsers join it with.
+pub fn livekit() -> Result<()> {
+    livekit_server()?;
+    livekit_client()
 }
 
 /// The server that the tests of rooms talk to. Its module is checked by Go against the checksum database.
@@ -37,7 +43,8 @@ const LIVEKIT_SERVER: &str = "github.com/livekit/livekit-server/cmd/server@v1.13
 
 fn livekit_server() -> Result<()> {
     let folder = assets::folder()?;
-    let (program, version) = (folder.join("livekit-server"), folder.join("livekit-server.version"));
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let (program, version) = (folder.join(assets::LIVEKIT_SERVER), folder.join("livekit-server.version"));
     if program.is_file() && std::fs::read_to_string(&version).is_ok_and(|built| built == LIVEKIT_SERVER) {
         return Ok(());
     }
@@ -55,6 +62,40 @@ fn livekit_server() -> Result<()> {
     std::fs::write(&version, LIVEKIT_SERVER).with_context(|| format!("writing {}", version.display()))
 }
 
+/// LiveKit's browser client, out of the npm package that `toolchain/livekit-client` pins with all that it needs; npm holds each against its
+/// SHA-512.
+fn livekit_client() -> Result<()> {
+    let pinned = root().join("toolchain/livekit-client");
+    let lock = pinned.join("package-lock.json");
+    let pins = std::fs::read_to_string(&lock).with_context(|| format!("reading {}", lock.display()))?;
+    let pins: serde_json::Value = serde_json::from_str(&pins).with_context(|| format!("reading {}", lock.display()))?;
+    let package = &pins["packages"]["node_modules/livekit-client"];
+    let (Some(number), Some(integrity)) = (package["version"].as_str(), package["integrity"].as_str()) else {
+        bail!("{} pins no livekit-client", lock.display());
+    };
+    let wanted = format!("{number} {integrity}\n");
+    let folder = assets::folder()?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let (script, version) = (folder.join(assets::LIVEKIT_CLIENT), folder.join("livekit-client.version"));
+    if script.is_file() && std::fs::read_to_string(&version).is_ok_and(|got| got == wanted) {
+        return Ok(());
+    }
+    node("LiveKit's browser client")?;
+    say(&format!("fetching livekit-client {number}"));
+    let into = target().join("livekit-client");
+    std::fs::create_dir_all(&into).with_context(|| format!("making {}", into.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(pinned.join(name), into.join(name)).with_context(|| format!("copying {name} to {}", into.display()))?;
+    }
+    npm_ci(&into)?;
+    // Beside its place first: a copy that is cut short must not count as the whole.
+    let part = folder.join(format!(".{}.{}.part", assets::LIVEKIT_CLIENT, std::process::id()));
+    let from = into.join("node_modules/livekit-client/dist/livekit-client.umd.js");
+    std::fs::copy(&from, &part).with_context(|| format!("copying {} to {}", from.display(), part.display()))?;
+    std::fs::rename(&part, &script).with_context(|| format!("writing {}", script.display()))?;
+    std::fs::write(&version, wanted).with_context(|| format!("writing {}", version.display()))
+}
+
 /// The word list that the profanity rules are held against.
 fn dictionary() -> Result<()> {
     let words = Path::new("/usr/share/dict/words");
@@ -67,42 +108,56 @@ fn dictionary() -> Result<()> {
     Ok(())
 }
 
-/// What the test of the page needs: Chromium, Node.js, and the packages that `tests/browser` pins.
+/// What the tests of the pages need: Chromium, Node.js, and the packages that `tests/browser` pins.
 fn browser() -> Result<()> {
-    for (program, package) in [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")] {
-        if on_path(program) {
-            continue;
-        }
-        say(&format!("installing Debian's {package}, for the test of the page"));
-        // Whatever apt says, what counts is whether the program is there.
-        let _ = Command::new("apt-get").arg("update").status();
-        let _ = Command::new("apt-get").args(["install", "-y", "--no-install-recommends", package]).status();
-        ensure!(on_path(program), "`{program}` is missing: install Debian's {package} (apt-get update; apt-get install {package})");
-    }
-    node_is_new_enough()?;
+    const WHY: &str = "the tests of the pages";
+    installed("chromium", "chromium", WHY)?;
+    node(WHY)?;
     let folder = root().join("tests/browser");
     let (pinned, installed) = (folder.join("package-lock.json"), folder.join("node_modules/.installed-lock.json"));
     let lock = std::fs::read(&pinned).with_context(|| format!("reading {}", pinned.display()))?;
     if std::fs::read(&installed).is_ok_and(|before| before == lock) {
         return Ok(());
     }
-    let status = Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).status();
+    npm_ci(&folder)?;
+    std::fs::write(&installed, lock).with_context(|| format!("writing {}", installed.display()))
+}
+
+fn node(why: &str) -> Result<()> {
+    installed("node", "nodejs", why)?;
+    installed("npm", "npm", why)?;
+    node_is_new_enough(why)
+}
+
+/// Installs Debian's package of a program that is not there.
+fn installed(program: &str, package: &str, why: &str) -> Result<()> {
+    if on_path(program) {
+        return Ok(());
+    }
+    say(&format!("installing Debian's {package}, for {why}"));
+    // Whatever apt says, what counts is whether the program is there.
+    let _ = Command::new("apt-get").arg("update").status();
+    let _ = Command::new("apt-get").args(["install", "-y", "--no-install-recommends", package]).status();
+    ensure!(on_path(program), "`{program}` is missing, for {why}: install Debian's {package} (apt-get update; apt-get install {package})");
+    Ok(())
+}
+
+/// Puts what the folder's `package-lock.json` pins beside it.
+fn npm_ci(folder: &Path) -> Result<()> {
+    let status = Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder).status();
     let status = status.context("`npm` could not be run")?;
     ensure!(status.success(), "`npm ci` in {} ended with {status}; it needs the npm registry the first time", folder.display());
-    std::fs::write(&installed, lock).with_context(|| format!("writing {}", installed.display()))
+    Ok(())
 }
 
 /// What playwright-core asks for.
 const NODE_MIN: u32 = 20;
 
-fn node_is_new_enough() -> Result<()> {
+fn node_is_new_enough(why: &str) -> Result<()> {
     let output = Command::new("node").arg("--version").output().context("`node` could not be run")?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    ensure!(
-        major.is_some_and(|major| major >= NODE_MIN),
-        "Node.js {NODE_MIN} or later is needed for the test of the page, not {version:?}"
-    );
+    ensure!(major.is_some_and(|major| major >= NODE_MIN), "Node.js {NODE_MIN} or later is needed for {why}, not {version:?}");
     Ok(())
 }
 

@@ -86,7 +86,7 @@ fn key(name: &str, role: &str) -> Result<(String, String)> {
 }
 
 /// What each operation takes, held against the document: a route that is new has to be added here.
-const ROLES: [(&str, &str, &str); 33] = [
+const ROLES: [(&str, &str, &str); 38] = [
     ("get", "/v1/rooms", "viewer"),
     ("post", "/v1/rooms", "admin"),
     ("get", "/v1/rooms/{room}", "viewer"),
@@ -119,6 +119,11 @@ const ROLES: [(&str, &str, &str); 33] = [
     ("get", "/v1/plugins/{plugin}", "viewer"),
     ("delete", "/v1/plugins/{plugin}", "admin"),
     ("get", "/v1/demo/raw", "viewer"),
+    ("post", "/v1/rooms/{room}/stream/start", "operator"),
+    ("post", "/v1/rooms/{room}/stream/stop", "operator"),
+    ("post", "/v1/rooms/{room}/tokens", "viewer"),
+    ("get", "/v1/rooms/{room}/audience", "viewer"),
+    ("post", "/v1/rooms/{room}/mute", "operator"),
     ("get", "/health", "nobody"),
 ];
 
@@ -157,7 +162,12 @@ fn every_route_needs_a_key_and_the_role_that_it_takes() -> Result<()> {
         };
         let known = ROLES.iter().find(|(m, p, _)| m == method && p == path).map(|(_, _, role)| *role);
         if !path.starts_with("/v1") {
-            ensure!(security.is_null() && ask(&host, None)?.status < 400, "{method} {path} is open");
+            // Without a LiveKit server there is nothing to hear; what it would tell carries a signature of its own.
+            let status = ask(&host, None)?.status;
+            ensure!(
+                security.is_null() && (status < 400 || path == "/livekit/webhook" && status == 503),
+                "{method} {path} is open: {status}"
+            );
             continue;
         }
         let takes = known.with_context(|| format!("{method} {path}: which role?"))?;

@@ -130,7 +130,7 @@ fn sessions_say_how_they_ended() -> Result<()> {
     room(&host, "live", json!({}))?;
     publish(&host, "live", 8, |host| {
         let live = host.get("/v1/rooms/live")?.expect(200)?;
-        ensure!(live["live"]["shown"].as_u64() >= Some(8) && live["live"]["width"] == 512, "{live}");
+        ensure!(live["live"][0]["shown"].as_u64() >= Some(8) && live["live"][0]["width"] == 512, "{live}");
         ensure!(host.send("DELETE", "/v1/rooms/live", &[], &[])?.status == 409, "a live room stays");
         let running = session(host, "live")?;
         ensure!(running["ended_at"].is_null() && running["source"] == "local", "{running}");
@@ -149,6 +149,6 @@ fn sessions_say_how_they_ended() -> Result<()> {
     let host = Served::start(folder.path(), "")?;
     let stopped = session(&host, "live")?;
     ensure!(stopped["end"] == "the host stopped" && stopped["ended_at"].is_number(), "{stopped}");
-    ensure!(host.get("/v1/rooms/live")?.expect(200)?["live"].is_null(), "it is not live");
+    ensure!(host.get("/v1/rooms/live")?.expect(200)?["live"][0].is_null(), "it is not live");
     Ok(())
 }

@@ -21,7 +21,7 @@ fn a_room_is_made_listed_changed_and_deleted() -> Result<()> {
     );
     ensure!(effective["detectors"] == json!({ "nudity": ["FACE_*"] }) && effective["color"] == "#102030", "{made}");
     ensure!(effective["look_max_ms"].as_u64().is_some_and(|look| look < 500), "{made}");
-    ensure!(made["live"].is_null() && made["warm"] == false && made["revision"] == 1, "{made}");
+    ensure!(made["live"][0].is_null() && made["warm"] == false && made["revision"] == 1, "{made}");
 
     let listed = host.get("/v1/rooms")?.expect(200)?;
     ensure!(listed.as_array().context("a list")?.iter().any(|room| room["name"] == "studio.1" && room["id"] == made["id"]), "{listed}");

@@ -141,7 +141,7 @@ fn a_stream_stays_covered_while_its_policies_are_swapped_and_misbehave() -> Resu
 
     let Admin { room, changes, .. } = admin;
     rest(&publisher, &mut watched, &clip)?;
-    let live = room.get("")?["live"].clone();
+    let live = room.get("")?["live"][0].clone();
     room.send("POST", "/recordings/stop", &json!({}), 200)?;
     let id = recording["id"].as_str().context("a recording has an id")?;
     let file = home.path().join("room.rec");

@@ -41,7 +41,7 @@ fn the_pictures_may_change_their_size() -> Result<()> {
         shots.insert((shown.verdict.shot, shown.width));
         watched.see(&shown, clip.faces(shown.sequence));
     }
-    hold(&watched, &publisher, &room.get("")?["live"])?;
+    hold(&watched, &publisher, &room.get("")?["live"][0])?;
     ensure!(shots.len() >= 4 && shots.iter().map(|(shot, _)| shot).collect::<std::collections::BTreeSet<_>>().len() == shots.len());
     Ok(())
 }
@@ -110,7 +110,7 @@ fn a_change_of_settings_binds_every_frame_captured_after_its_answer() -> Result<
     }
     println!("{reds} red, {pixels} smeared, {bares} bare frames");
     ensure!(reds > 30 && pixels > 20 && bares > 20, "{reds} red, {pixels} smeared, {bares} bare frames");
-    hold(&watched, &publisher, &room.get("")?["live"])
+    hold(&watched, &publisher, &room.get("")?["live"][0])
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_longer_or_shorter_delay_repeats_and_bares_nothing() -> Result<()> {
     ensure!(refused["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{refused}");
     ensure!(room.get("")?["effective"]["delay_ms"] == 400);
     rest(&publisher, &mut watched, &clip)?;
-    let live = room.get("")?["live"].clone();
+    let live = room.get("")?["live"][0].clone();
     // Twice the delay became shorter: from 1200 to 300 ms, and from 900 to 400.
     let shortened = ((900 + 500) as f64 * RATE / 1000.0) as u64;
     let left_out = publisher.heard().dropped_for(|reason| reason == "shortened");

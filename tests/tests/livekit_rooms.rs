@@ -1,0 +1,381 @@
+//! A real `scrim serve` between a broadcaster and viewers of a real LiveKit server: what is published into an ingest room reaches the viewers' room
+//! moderated, and ends there as it ends here.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use scrim_host::geometry::Rect;
+use scrim_host::media::frame::Frame;
+use scrim_livekit::proto::{TrackSource, VideoCodec};
+use scrim_livekit::{
+    AudioStream, AudioTrack, Encoding, Event, I420, Library, Options, Picture, RemoteTrack, Room, VideoStream, VideoTrack,
+};
+use scrim_tests::clip;
+use scrim_tests::coverage::reference;
+use scrim_tests::livekit::{Server, alone, library};
+use scrim_tests::served::Served;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+const SIZE: (usize, usize) = (640, 480);
+const PUBLISHER: Options = Options { subscribe: false, dynacast: false, key: None };
+const VIEWER: Options = Options { subscribe: true, dynacast: false, key: None };
+const VP8: Encoding = Encoding { codec: VideoCodec::Vp8, bitrate: 2_000_000, frames_per_s: 30.0, simulcast: false };
+/// A solid black cover, coded and decoded, is no brighter than this; limited range.
+const BLACK_MAX: u8 = 40;
+
+/// Runs a test in a network of its own, with a server and a host of its own that has a room `studio`.
+fn with_a_host<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, Served, &'static Library) -> F) -> Result<()> {
+    if alone()? {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(folder.path())?;
+    let data_dir = folder.path().join("data");
+    std::fs::create_dir(&data_dir)?;
+    let host = Served::start_livekit(&data_dir, &server, "")?;
+    host.json("POST", "/v1/rooms", &json!({ "name": "studio", "cover": ["FACE_*"] }))?.expect(201)?;
+    let library = library()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let log = data_dir.join("serve.log");
+    let outcome = runtime.block_on(test(server, host, library));
+    if outcome.is_err() {
+        println!("the host's log:\n{}", std::fs::read_to_string(log).unwrap_or_default());
+    }
+    outcome
+}
+
+fn token(host: &Served, name: &str, role: &str) -> Result<Value> {
+    host.json("POST", "/v1/rooms/studio/tokens", &json!({ "name": name, "role": role }))?.expect(201)
+}
+
+async fn join(library: &'static Library, token: &Value, options: Options) -> Result<Room> {
+    let text = |key: &str| token[key].as_str().with_context(|| format!("{key} in {token}"));
+    Ok(Room::join(library, text("url")?, text("token")?, options).await?)
+}
+
+/// A picture with a face, and where it is.
+fn face() -> Result<(Frame, Rect)> {
+    let file = scrim_toolchain::assets::path("astronaut.png")?;
+    let frame = clip::scaled(&file, SIZE.0, SIZE.1, 1)?.into_iter().next().context("a frame")?;
+    // A face counts where it is found in neighbouring frames, too.
+    let found = reference::faces_on(&vec![frame.clone(); 3])?;
+    let face = *found[1].first().context("the reference finds the astronaut's face")?;
+    Ok((frame, face))
+}
+
+/// Publishes one picture, over and over, until dropped.
+struct Camera {
+    track: std::sync::Arc<VideoTrack>,
+    pump: tokio::task::JoinHandle<()>,
+}
+
+impl Camera {
+    async fn start(room: &Room, frame: Frame, from: TrackSource) -> Result<Self> {
+        let track = VideoTrack::publish(room, "cam", (SIZE.0 as u32, SIZE.1 as u32), from, VP8).await?;
+        let track = std::sync::Arc::new(track);
+        let out = track.clone();
+        let pump = tokio::spawn(async move {
+            let (begin, mut pace) = (Instant::now(), tokio::time::interval(Duration::from_millis(33)));
+            loop {
+                pace.tick().await;
+                let picture = Picture { width: frame.width as u32, height: frame.height as u32, data: frame.data() };
+                if out.capture(picture, begin.elapsed().as_micros() as i64).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { track, pump })
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+async fn until<T>(room: &mut Room, what: &str, mut found: impl FnMut(Event) -> Option<T>) -> Result<T> {
+    let searching = async {
+        while let Some(event) = room.next().await {
+            if let Event::Over { reason } = &event {
+                bail!("the room was over before {what}: {reason}");
+            }
+            if let Some(found) = found(event) {
+                return Ok(found);
+            }
+        }
+        bail!("the room was over before {what}")
+    };
+    timeout(SOON, searching).await.unwrap_or_else(|_| bail!("{what}: not within {SOON:?}"))
+}
+
+async fn subscribed(room: &mut Room) -> Result<(String, RemoteTrack)> {
+    let track = |event| match event {
+        Event::Subscribed { identity, track } => Some((identity, track)),
+        _ => None,
+    };
+    until(room, "a moderated track", track).await
+}
+
+/// Share of an area's inner part that is black, 0..=1.
+fn black(picture: &I420, area: Rect) -> f32 {
+    let (width, height) = (picture.width as f32, picture.height as f32);
+    let (left, right) = ((area.x * width) as usize, (area.right() * width) as usize);
+    let (top, bottom) = ((area.y * height) as usize, (area.bottom() * height) as usize);
+    let dark = |x: usize, y: usize| picture.data[y * picture.width as usize + x] <= BLACK_MAX;
+    let points: Vec<bool> = (top..bottom).flat_map(|y| (left..right).map(move |x| dark(x, y))).collect();
+    points.iter().filter(|dark| **dark).count() as f32 / points.len().max(1) as f32
+}
+
+#[test]
+fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let _until_the_end = server;
+        let (frame, face) = face()?;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let minted = token(&host, "Bob", "broadcaster")?;
+        let broadcaster = join(library, &minted, PUBLISHER).await?;
+        let identity = minted["identity"].as_str().context("an identity")?;
+        let begin = Instant::now();
+        let camera = Camera::start(&broadcaster, frame, TrackSource::SourceCamera).await?;
+
+        let (from, remote) = subscribed(&mut viewer).await?;
+        println!("the mirror's track came after {:?}", begin.elapsed());
+        ensure!(from == format!("mirror~{identity}") && remote.video && remote.name == "camera", "{remote:?} of {from}");
+        let sid = remote.sid.clone();
+        let mut stream = VideoStream::of(&viewer, remote)?;
+        let (mut frames, mut least, mut clear, mut whole) = (0, 1.0_f32, false, 0);
+        while frames < 150 {
+            let received = timeout(SOON, stream.next()).await?.context("the stream goes on")?;
+            let covered = black(&received.picture, face);
+            ensure!(covered >= 0.95, "frame {frames} of what viewers get shows {:.0} % of the face", 100.0 * (1.0 - covered));
+            least = least.min(covered);
+            let all = black(&received.picture, Rect::FULL);
+            whole += usize::from(all > 0.95);
+            // The rest of the picture is there.
+            clear |= all < 0.6;
+            frames += 1;
+        }
+        println!("{frames} frames, at least {:.1} % of the face covered, {whole} covered whole", 100.0 * least);
+        ensure!(clear, "the picture beside the face is never seen");
+
+        // What the broadcaster does happens to the mirror.
+        camera.track.mute(true)?;
+        until(&mut viewer, "the mute", |event| matches!(event, Event::Muted { sid: muted, .. } if muted == sid).then_some(())).await?;
+        camera.track.mute(false)?;
+        until(&mut viewer, "its end", |event| matches!(event, Event::Unmuted { sid: muted, .. } if muted == sid).then_some(())).await?;
+        timeout(SOON, stream.next()).await?.context("pictures come again")?;
+        let live = host.get("/v1/rooms/studio")?.expect(200)?["live"].clone();
+        ensure!(live[0]["way"] == "livekit" && live[0]["kind"] == "camera" && live[0]["owner"] == identity, "{live}");
+        ensure!(live[0]["late"].as_u64() < Some(30), "{live}");
+
+        broadcaster.unpublish(camera.track.sid()).await?;
+        until(&mut viewer, "the track's end", |event| matches!(event, Event::Unsubscribed { sid: gone, .. } if gone == sid).then_some(()))
+            .await?;
+        drop((camera, stream));
+        broadcaster.leave().await?;
+        until(&mut viewer, "the mirror's going", |event| matches!(event, Event::Left { identity } if identity == from).then_some(()))
+            .await?;
+        let begin = Instant::now();
+        while host.get("/v1/rooms/studio")?.expect(200)?["live"][0] != Value::Null {
+            ensure!(begin.elapsed() < SOON, "the room is still live");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        viewer.leave().await?;
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
+/// A tone, 48 kHz, one channel, in chunks of 10 ms, for as long as it is wanted.
+struct Microphone {
+    track: std::sync::Arc<AudioTrack>,
+    pump: tokio::task::JoinHandle<()>,
+}
+
+const RATE: usize = 48_000;
+const CHUNK: usize = RATE / 100;
+const TONE_HZ: f32 = 440.0;
+
+impl Microphone {
+    async fn start(room: &Room) -> Result<Self> {
+        let track = std::sync::Arc::new(AudioTrack::publish(room, "mic", TrackSource::SourceMicrophone, RATE as u32, 1).await?);
+        let out = track.clone();
+        let pump = tokio::spawn(async move {
+            let mut at = 0_usize;
+            loop {
+                let tone = |i: usize| (8000.0 * (std::f32::consts::TAU * TONE_HZ * (i as f32 / RATE as f32)).sin()) as i16;
+                let chunk: Vec<i16> = (at..at + CHUNK).map(tone).collect();
+                at = (at + CHUNK) % RATE;
+                if out.capture(&chunk).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { track, pump })
+    }
+}
+
+impl Drop for Microphone {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+/// Mean of the absolute samples.
+fn loudness(samples: &[i16]) -> f32 {
+    samples.iter().map(|&s| f32::from(s).abs()).sum::<f32>() / samples.len().max(1) as f32
+}
+
+fn unix_us() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+#[test]
+fn sound_is_as_late_as_the_room_says_and_silent_where_it_was_muted() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let _until_the_end = server;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let minted = token(&host, "Bob", "broadcaster")?;
+        let broadcaster = join(library, &minted, PUBLISHER).await?;
+        let identity = minted["identity"].as_str().context("an identity")?;
+        let microphone = Microphone::start(&broadcaster).await?;
+        let (_, remote) = subscribed(&mut viewer).await?;
+        ensure!(!remote.video && remote.name == "microphone", "{remote:?}");
+        let mut sound = AudioStream::of(&viewer, remote, RATE as u32, 1)?;
+
+        // A second of the tone, then a span that is muted ahead, with 10 ms chunks on both sides of it.
+        let mut loud = 0;
+        while loud < 100 {
+            let chunk = timeout(SOON, sound.next()).await?.context("sound goes on")?;
+            loud = if loudness(&chunk.samples) > 2000.0 { loud + 1 } else { 0 };
+        }
+        let from = unix_us() + 200_000;
+        let to = from + 500_000;
+        let muted = host.json("POST", "/v1/rooms/studio/mute", &json!({ "identity": identity, "from": from, "to": to }))?;
+        ensure!(muted.status == 204, "{muted:?}");
+        let (mut silent, mut edges, mut before) = (0_usize, Vec::new(), true);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(3) {
+            let chunk = timeout(SOON, sound.next()).await?.context("sound goes on")?;
+            // Opus smears a step over a few milliseconds: what counts is where half of the loudness is.
+            for part in chunk.samples.chunks(RATE / 1000) {
+                let is_loud = loudness(part) > 2500.0;
+                silent += usize::from(!is_loud);
+                if is_loud != before {
+                    edges.push(chunk.arrived);
+                    before = is_loud;
+                }
+            }
+        }
+        println!("{silent} ms silent of 500 asked, {} edges", edges.len());
+        ensure!(silent.abs_diff(500) <= 40, "{silent} ms are silent where 500 were asked");
+        let apart = edges.last().zip(edges.first()).map(|(last, first)| last.duration_since(*first)).context("edges")?;
+        ensure!(apart.abs_diff(Duration::from_millis(500)) <= Duration::from_millis(60), "the mute lasted {apart:?}");
+
+        // Whoever is not there can't be muted; a span that ends before it begins is none.
+        let nobody = host.json("POST", "/v1/rooms/studio/mute", &json!({ "identity": "nobody", "from": from, "to": to }))?;
+        ensure!(nobody.status == 404, "{nobody:?}");
+        let backwards = host.json("POST", "/v1/rooms/studio/mute", &json!({ "identity": identity, "from": to, "to": from }))?;
+        ensure!(backwards.status == 409, "{backwards:?}");
+
+        microphone.track.mute(true)?;
+        until(&mut viewer, "the mute", |event| matches!(event, Event::Muted { .. }).then_some(())).await?;
+        drop((microphone, sound));
+        broadcaster.leave().await?;
+        until(&mut viewer, "the mirror's going", |event| matches!(event, Event::Left { .. }).then_some(())).await?;
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
+#[test]
+fn what_a_broadcaster_writes_is_judged_and_answered() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let _until_the_end = server;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let mut broadcaster = join(library, &token(&host, "Bob", "broadcaster")?, PUBLISHER).await?;
+        let mirror =
+            until(&mut viewer, "the mirror", |event| if let Event::Joined { identity, .. } = event { Some(identity) } else { None })
+                .await?;
+        say(&broadcaster, "good evening to all of you").await?;
+        let heard = until(&mut viewer, "the message", text_of).await?;
+        ensure!(heard == (mirror.clone(), "good evening to all of you".to_owned()), "{heard:?}");
+        let told = until(&mut broadcaster, "what became of it", text_of).await?.1;
+        ensure!(told.contains("\"passed\""), "{told}");
+
+        say(&broadcaster, "you are a fucking idiot").await?;
+        let (_, heard) = until(&mut viewer, "the masked message", text_of).await?;
+        ensure!(heard.contains('*') && !heard.contains("fucking") && heard.starts_with("you are"), "{heard}");
+        let told = until(&mut broadcaster, "what became of it", text_of).await?.1;
+        ensure!(told.contains("\"masked\""), "{told}");
+
+        host.json("PATCH", "/v1/rooms/studio", &json!({ "chat": "refuse" }))?.expect(200)?;
+        say(&broadcaster, "you are a fucking idiot").await?;
+        let told = until(&mut broadcaster, "what became of it", text_of).await?.1;
+        ensure!(told.contains("\"refused\""), "{told}");
+        say(&broadcaster, "sorry").await?;
+        let (_, heard) = until(&mut viewer, "the next message", text_of).await?;
+        ensure!(heard == "sorry", "what was refused reached the viewer: {heard}");
+        drop(broadcaster);
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
+async fn say(broadcaster: &Room, text: &str) -> Result<()> {
+    Ok(broadcaster.send_text("lk.chat", text, HashMap::new(), &[], None).await?)
+}
+
+fn text_of(event: Event) -> Option<(String, String)> {
+    match event {
+        Event::Text { identity, text, .. } => Some((identity, text)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_server_that_restarts_gets_its_rooms_back_covered() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let (frame, face) = face()?;
+        let minted = token(&host, "Bob", "broadcaster")?;
+        let broadcaster = join(library, &minted, PUBLISHER).await?;
+        let camera = Camera::start(&broadcaster, frame.clone(), TrackSource::SourceCamera).await?;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let (_, remote) = subscribed(&mut viewer).await?;
+        let mut stream = VideoStream::of(&viewer, remote)?;
+        timeout(SOON, stream.next()).await?.context("a picture")?;
+        let server = server.restart()?;
+        drop((stream, viewer, camera, broadcaster));
+
+        // As a page does it: all join again, with what they have.
+        let broadcaster = join(library, &minted, PUBLISHER).await?;
+        let _camera = Camera::start(&broadcaster, frame, TrackSource::SourceCamera).await?;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let begin = Instant::now();
+        let (_, remote) = subscribed(&mut viewer).await?;
+        let mut stream = VideoStream::of(&viewer, remote)?;
+        let (mut with_a_hole, mut frames) = (0, 0);
+        while with_a_hole < 30 {
+            let received = timeout(SOON, stream.next()).await?.context("the stream goes on")?;
+            let covered = black(&received.picture, face);
+            let card = received.picture.data.iter().take(64).all(|&luma| (40..60).contains(&luma));
+            ensure!(covered >= 0.95 || card, "frame {frames} after the restart shows {:.0} % of the face", 100.0 * (1.0 - covered));
+            with_a_hole += usize::from(covered >= 0.95 && black(&received.picture, Rect::FULL) < 0.6);
+            frames += 1;
+        }
+        println!("back {:?} after the restart, {frames} frames looked at", begin.elapsed());
+
+        // A room that is stopped has no mirror, until it is started again.
+        let stopped = host.send("POST", "/v1/rooms/studio/stream/stop", &[], &[])?.expect(200)?;
+        ensure!(stopped["settings"]["stopped"] == true, "{stopped}");
+        until(&mut viewer, "the mirror's going", |event| matches!(event, Event::Left { .. }).then_some(())).await?;
+        ensure!(host.get("/v1/rooms?live=true")?.expect(200)? == json!([]), "nothing is live in it");
+        let started = host.send("POST", "/v1/rooms/studio/stream/start", &[], &[])?.expect(200)?;
+        ensure!(started["settings"]["stopped"].is_null(), "{started}");
+        subscribed(&mut viewer).await?;
+        drop(server);
+        drop((stream, viewer, broadcaster));
+        host.terminate(Duration::from_secs(20))
+    })
+}
