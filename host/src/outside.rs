@@ -98,10 +98,6 @@ impl Outside {
         Self { what, timeout, breaker: Mutex::new(breaker) }
     }
 
-    pub fn what(&self) -> &'static str {
-        self.what
-    }
-
     pub fn state(&self) -> State {
         let breaker = self.breaker();
         match breaker.open_until {

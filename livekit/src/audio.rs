@@ -1,11 +1,9 @@
 //! Audio in and out, as interleaved samples of 16 bits.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 
 use crate::event::RemoteTrack;
 use crate::library::{Error, Handle, Library, Waiting as Asked};
@@ -14,6 +12,7 @@ use crate::proto::audio_stream_event::Message;
 use crate::proto::ffi_event::Message as Answer;
 use crate::proto::ffi_request::Message as Request;
 use crate::proto::ffi_response::Message as Response;
+use crate::queue::Queue;
 use crate::room::Room;
 
 /// Chunks of 10 ms that may wait to be taken: half a second. The oldest goes.
@@ -37,24 +36,7 @@ pub struct Sound {
 }
 
 /// Where the library's threads leave a stream's sound.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    state: StdMutex<Waiting>,
-    arrived: Notify,
-    dropped: AtomicU64,
-}
-
-#[derive(Default)]
-struct Waiting {
-    sounds: VecDeque<Sound>,
-    over: bool,
-}
-
-impl Inbox {
-    fn state(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(crate) type Inbox = Queue<Sound>;
 
 /// On a thread of the library. A chunk is a kilobyte or two: it is copied here and its handle is dropped at once.
 pub(crate) fn take(library: &Library, inbox: Option<&Inbox>, message: Message) {
@@ -66,23 +48,12 @@ pub(crate) fn take(library: &Library, inbox: Option<&Inbox>, message: Message) {
             let Some(inbox) = inbox else { return };
             let sound = copied(&handle, &frame.frame.info, arrived);
             drop(handle);
-            let Some(sound) = sound else {
-                inbox.dropped.fetch_add(1, Ordering::Relaxed);
-                return;
-            };
-            let mut state = inbox.state();
-            state.sounds.push_back(sound);
-            let stale = if state.sounds.len() > WAITING_MAX { state.sounds.pop_front() } else { None };
-            drop(state);
-            if stale.is_some() {
-                inbox.dropped.fetch_add(1, Ordering::Relaxed);
+            match sound {
+                Some(sound) => inbox.push(sound),
+                None => inbox.lose(),
             }
-            inbox.arrived.notify_one();
         }
-        (Message::Eos(_), Some(inbox)) => {
-            inbox.state().over = true;
-            inbox.arrived.notify_one();
-        }
+        (Message::Eos(_), Some(inbox)) => inbox.end(),
         (Message::Eos(_), None) => {}
     }
 }
@@ -136,29 +107,19 @@ impl AudioStream {
         let Response::NewAudioStream(answer) = library.ask(WHAT, Request::NewAudioStream(request))? else {
             return Err(Error::Refused { what: WHAT });
         };
-        let (handle, inbox) = (library.handle(answer.stream.handle.id), Arc::<Inbox>::default());
+        let (handle, inbox) = (library.handle(answer.stream.handle.id), Arc::new(Inbox::new(WAITING_MAX)));
         library.route_audio(handle.id, inbox.clone());
         Ok(Self { library, handle, inbox, _track: track })
     }
 
     /// The next chunk; none when the library has closed the stream.
     pub async fn next(&mut self) -> Option<Sound> {
-        loop {
-            let (next, over) = {
-                let mut state = self.inbox.state();
-                (state.sounds.pop_front(), state.over)
-            };
-            match next {
-                Some(sound) => return Some(sound),
-                None if over => return None,
-                None => self.inbox.arrived.notified().await,
-            }
-        }
+        self.inbox.next().await
     }
 
     /// Chunks that newer ones pushed out before they were taken, or that could not be read.
     pub fn dropped(&self) -> u64 {
-        self.inbox.dropped.load(Ordering::Relaxed)
+        self.inbox.dropped()
     }
 }
 

@@ -11,6 +11,7 @@
 mod audio;
 mod event;
 mod library;
+mod queue;
 mod room;
 mod send;
 mod text;

@@ -1,10 +1,6 @@
 //! Video in and out, as I420 of limited range, as WebRTC has it.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::sync::Arc;
 
 use crate::event::RemoteTrack;
 use crate::library::{Error, Handle, Library};
@@ -12,6 +8,7 @@ use crate::proto;
 use crate::proto::ffi_request::Message as Request;
 use crate::proto::ffi_response::Message as Response;
 use crate::proto::video_stream_event::Message;
+use crate::queue::Queue;
 use crate::room::Room;
 
 /// Frames that may wait to be copied out; the newest win.
@@ -65,24 +62,7 @@ pub struct Received {
 }
 
 /// Where the library's threads leave a stream's frames.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    state: Mutex<Waiting>,
-    arrived: Notify,
-    dropped: AtomicU64,
-}
-
-#[derive(Default)]
-struct Waiting {
-    frames: VecDeque<(Handle, proto::VideoFrameReceived)>,
-    over: bool,
-}
-
-impl Inbox {
-    fn state(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(crate) type Inbox = Queue<(Handle, proto::VideoFrameReceived)>;
 
 /// On a thread of the library.
 pub(crate) fn take(library: &Library, inbox: Option<&Inbox>, message: Message) {
@@ -90,20 +70,11 @@ pub(crate) fn take(library: &Library, inbox: Option<&Inbox>, message: Message) {
         (Message::FrameReceived(frame), inbox) => {
             // Frames come after a stream was dropped, too: their memory is let go of.
             let handle = library.handle(frame.buffer.handle.id);
-            let Some(inbox) = inbox else { return };
-            let mut state = inbox.state();
-            state.frames.push_back((handle, frame));
-            let stale = if state.frames.len() > WAITING_MAX { state.frames.pop_front() } else { None };
-            drop(state);
-            if stale.is_some() {
-                inbox.dropped.fetch_add(1, Ordering::Relaxed);
+            if let Some(inbox) = inbox {
+                inbox.push((handle, frame));
             }
-            inbox.arrived.notify_one();
         }
-        (Message::Eos(_), Some(inbox)) => {
-            inbox.state().over = true;
-            inbox.arrived.notify_one();
-        }
+        (Message::Eos(_), Some(inbox)) => inbox.end(),
         (Message::Eos(_), None) => {}
     }
 }
@@ -133,7 +104,7 @@ impl VideoStream {
         let Response::NewVideoStream(answer) = library.ask(WHAT, Request::NewVideoStream(request))? else {
             return Err(Error::Refused { what: WHAT });
         };
-        let (handle, inbox) = (library.handle(answer.stream.handle.id), Arc::<Inbox>::default());
+        let (handle, inbox) = (library.handle(answer.stream.handle.id), Arc::new(Inbox::new(WAITING_MAX)));
         library.route_video(handle.id, inbox.clone());
         Ok(Self { library, handle, inbox, _track: track })
     }
@@ -141,36 +112,26 @@ impl VideoStream {
     /// The next frame, copied out of the library's memory; none when the library has closed the stream. What can't be read is passed over and counted.
     pub async fn next(&mut self) -> Option<Received> {
         loop {
-            let (next, over) = {
-                let mut state = self.inbox.state();
-                (state.frames.pop_front(), state.over)
+            let (handle, frame) = self.inbox.next().await?;
+            let picture = copied(&handle, &frame.buffer.info);
+            drop(handle);
+            let Some(picture) = picture else {
+                self.inbox.lose();
+                continue;
             };
-            match next {
-                Some((handle, frame)) => {
-                    let picture = copied(&handle, &frame.buffer.info);
-                    drop(handle);
-                    match picture {
-                        Some(picture) => {
-                            let rotation = match frame.rotation() {
-                                proto::VideoRotation::VideoRotation0 => Rotation::None,
-                                proto::VideoRotation::VideoRotation90 => Rotation::Quarter,
-                                proto::VideoRotation::VideoRotation180 => Rotation::Half,
-                                proto::VideoRotation::VideoRotation270 => Rotation::ThreeQuarters,
-                            };
-                            return Some(Received { picture, timestamp_us: frame.timestamp_us, rotation });
-                        }
-                        None => _ = self.inbox.dropped.fetch_add(1, Ordering::Relaxed),
-                    }
-                }
-                None if over => return None,
-                None => self.inbox.arrived.notified().await,
-            }
+            let rotation = match frame.rotation() {
+                proto::VideoRotation::VideoRotation0 => Rotation::None,
+                proto::VideoRotation::VideoRotation90 => Rotation::Quarter,
+                proto::VideoRotation::VideoRotation180 => Rotation::Half,
+                proto::VideoRotation::VideoRotation270 => Rotation::ThreeQuarters,
+            };
+            return Some(Received { picture, timestamp_us: frame.timestamp_us, rotation });
         }
     }
 
     /// Frames that newer ones replaced before they were taken, or that could not be read.
     pub fn dropped(&self) -> u64 {
-        self.inbox.dropped.load(Ordering::Relaxed)
+        self.inbox.dropped()
     }
 }
 

@@ -112,6 +112,7 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
         }
     }
     if let Some(livekit) = app.livekit() {
+        part("sound".to_owned(), true, "nothing judges sound: it passes unless somebody mutes it".to_owned());
         let state = livekit.server.state();
         part(livekit::server::WHAT.to_owned(), state == outside::State::Closed, format!("{}: calls are {}", livekit.url, state.as_str()));
     }

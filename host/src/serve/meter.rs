@@ -47,18 +47,6 @@ pub const FEEDBACK: &str = "scrim_feedback_total";
 pub const HTTP_SECONDS: &str = "scrim_http_request_seconds";
 /// Gauge: 1 while the store takes writes.
 pub const STORE_OK: &str = "scrim_store_ok";
-/// Counter: sound samples that broadcasters sent.
-pub const SAMPLES_IN: &str = "scrim_sound_samples_in_total";
-/// Counter: sound samples that left, silence in the place of muted ones among them.
-pub const SAMPLES_OUT: &str = "scrim_sound_samples_out_total";
-/// Counter: silent samples put where none came in time.
-pub const SAMPLES_INSERTED: &str = "scrim_sound_samples_inserted_total";
-/// Counter: sound samples lost. Label `reason`: `way` (before they came here) or `drift` (more came than time passed).
-pub const SAMPLES_DROPPED: &str = "scrim_sound_samples_dropped_total";
-/// Counter: connections to rooms that were lost and made again. Label `side`: `ingest` or `mirror`.
-pub const RECONNECTS: &str = "scrim_livekit_reconnects_total";
-/// Gauge: broadcasters that are attended.
-pub const BROADCASTERS: &str = "scrim_livekit_broadcasters";
 
 /// From a tenth of a millisecond to ten seconds.
 pub const SECONDS_BUCKETS: [f64; 15] = [0.0001, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.06, 0.12, 0.3, 1.0, 2.0, 5.0, 10.0];
@@ -87,10 +75,4 @@ pub fn describe() {
     describe_counter!(FEEDBACK, Unit::Count, "reports journalled");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "requests");
     describe_gauge!(STORE_OK, Unit::Count, "1 while the store takes writes");
-    describe_counter!(SAMPLES_IN, Unit::Count, "sound samples that broadcasters sent");
-    describe_counter!(SAMPLES_OUT, Unit::Count, "sound samples that left");
-    describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put where none came in time");
-    describe_counter!(SAMPLES_DROPPED, Unit::Count, "sound samples lost, by reason");
-    describe_counter!(RECONNECTS, Unit::Count, "connections to rooms that were made again");
-    describe_gauge!(BROADCASTERS, Unit::Count, "broadcasters that are attended");
 }

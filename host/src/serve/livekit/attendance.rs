@@ -1,4 +1,5 @@
-//! Which broadcasters are attended, and what they share.
+//! Which broadcasters are attended, and what they share. Bounded: tokens alone, however many are asked for, make the host join no more than a few
+//! rooms that nobody is in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use scrim_livekit::proto;
 use scrim_livekit::{Encoding, Library};
 
 use super::ingest::Broadcaster;
+use super::meter;
 use super::sound::Line;
 use super::token::Mint;
 use crate::config;
 use crate::media::frame::Micros;
 use crate::serve::Service;
-use crate::serve::meter;
 use crate::serve::room::{Room, lock};
 
 /// The longest pause before a room is tried again.
@@ -23,6 +24,9 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(10);
 const OVER_EVERY: Duration = Duration::from_millis(20);
 /// What no codec of ours goes beyond.
 const FRAMES_PER_S_MAX: f64 = 60.0;
+
+/// A broadcaster to come is waited for in its room while fewer are attended; beyond that a round of the guard finds it when it has come.
+const WAITED_FOR_MAX: usize = 64;
 
 /// Pauses that grow, with jitter, so that many do not come back at once.
 pub(super) fn retries() -> ExponentialBuilder {
@@ -53,6 +57,13 @@ impl Attendance {
         let bitrate = u64::from(config.bitrate_kbps.get()) * 1000;
         let encoding = Encoding { codec, bitrate, frames_per_s: FRAMES_PER_S_MAX, simulcast: config.simulcast };
         Self { library, url, mint, encoding, attended: DashMap::new(), lines: DashMap::new() }
+    }
+
+    /// Attends a broadcaster that has been given its token, so that the host is there before its first picture; unless too many are attended.
+    pub fn expect(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
+        if self.attended.len() < WAITED_FOR_MAX {
+            self.attend(service, room, identity);
+        }
     }
 
     /// Attends a broadcaster of a room, unless it is attended already. Returns at once.

@@ -153,7 +153,7 @@ pub struct Removed {
 /// # Errors
 /// When the server does not answer. One room that can't be asked after is passed over until the next round.
 pub async fn round(server: &Server, mint: &Mint, known: impl Fn(&str) -> bool) -> Result<(Vec<Listed>, Vec<Removed>), ServerFault> {
-    let rooms = server.rooms(None).await?;
+    let rooms = server.rooms().await?;
     let ours: Vec<_> = rooms.into_iter().filter_map(|room| Some((place(mint, &known, &room.name)?, room.name))).collect();
     let looks = ours.into_iter().map(|((room, place), name)| async move {
         match server.participants(&name).await {

@@ -22,15 +22,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::attendance::{Attendance, PAUSE_MAX, retries};
+use super::meter;
 use super::mirror::Mirror;
 use super::pump;
 use super::sound::{self, Line};
 use super::talk::{self, Talk};
 use crate::plugin::types::{Source, SourceKind};
+use crate::serve::Service;
 use crate::serve::chat;
 use crate::serve::room::Room;
 use crate::serve::stream::{Origin, Stream, Way};
-use crate::serve::{Service, meter};
 
 /// The host hears everything that a broadcaster publishes.
 const OPTIONS: Options = Options { subscribe: true, dynacast: false, key: None };
@@ -70,6 +71,15 @@ impl Channel {
             stream.detach();
         }
     }
+}
+
+/// A track that has begun to come.
+struct Arrived {
+    track: RemoteTrack,
+    of: TrackSource,
+    mirror: Mirror,
+    /// What the same source had before.
+    before: Option<Channel>,
 }
 
 /// What is known of it while the host hears it.
@@ -145,7 +155,10 @@ impl Broadcaster {
                 break;
             }
             heard.absent_since.get_or_insert_with(Instant::now);
-            tokio::time::sleep(pauses.next().unwrap_or(PAUSE_MAX)).await;
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next().unwrap_or(PAUSE_MAX)) => {}
+                () = ends.come() => break,
+            }
         }
         self.finish(&mut heard, "the broadcaster left");
         // The mirror leaves when the last moderated frame is out.
@@ -247,27 +260,19 @@ impl Broadcaster {
         heard.tasks.retain(|task| !task.is_finished());
         let before = heard.channels.remove(&of);
         before.iter().for_each(Channel::cut);
-        let channel = if track.video {
-            self.picture(joined, track, of, mirror, before, &mut heard.tasks).await
-        } else {
-            self.sound(joined, track, of, mirror, before, &mut heard.tasks)
-        };
+        let video = track.video;
+        let arrived = Arrived { track, of, mirror, before };
+        let channel =
+            if video { self.picture(joined, arrived, &mut heard.tasks).await } else { self.sound(joined, arrived, &mut heard.tasks) };
         match channel {
             Ok(channel) => _ = heard.channels.insert(of, channel),
             Err(reason) => self.refused(of, &reason),
         }
     }
 
-    async fn picture(
-        &self,
-        joined: &Joined,
-        track: RemoteTrack,
-        from: TrackSource,
-        mirror: Mirror,
-        before: Option<Channel>,
-        tasks: &mut Vec<JoinHandle<()>>,
-    ) -> Result<Channel, String> {
-        let (kind, word) = match from {
+    async fn picture(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
+        let Arrived { track, of, mirror, before } = arrived;
+        let (kind, word) = match of {
             TrackSource::SourceScreenshare => (SourceKind::Screen, "screen"),
             _ => (SourceKind::Camera, "camera"),
         };
@@ -286,7 +291,7 @@ impl Broadcaster {
             Some(before) => before.muted,
             None => {
                 let muted = watch::channel(is_muted).0;
-                let of = pump::Picture { from, name: word.to_owned(), encoding: self.attendance.encoding };
+                let of = pump::Picture { from: of, name: word.to_owned(), encoding: self.attendance.encoding };
                 let pump = pump::pictures(stream.clone(), mirror, of, muted.subscribe(), self.room.clone());
                 tasks.push(self.room.shared.frame_path.spawn(pump));
                 muted
@@ -297,15 +302,8 @@ impl Broadcaster {
         Ok(Channel { sid, medium: Medium::Picture(stream), take_in, muted })
     }
 
-    fn sound(
-        &self,
-        joined: &Joined,
-        track: RemoteTrack,
-        from: TrackSource,
-        mirror: Mirror,
-        before: Option<Channel>,
-        tasks: &mut Vec<JoinHandle<()>>,
-    ) -> Result<Channel, String> {
+    fn sound(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
+        let Arrived { track, of, mirror, before } = arrived;
         let (sid, is_muted) = (track.sid.clone(), track.muted);
         let audio = AudioStream::of(joined, track, sound::RATE, sound::CHANNELS).map_err(|error| error.to_string())?;
         let (line, muted) = match before {
@@ -318,7 +316,7 @@ impl Broadcaster {
                     self.room.clone(),
                     line.clone(),
                     mirror,
-                    from,
+                    of,
                     muted.subscribe(),
                 )));
                 (line, muted)

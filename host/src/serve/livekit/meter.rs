@@ -12,6 +12,18 @@ pub const PARTICIPANTS: &str = "scrim_livekit_participants";
 pub const WEBHOOKS: &str = "scrim_livekit_webhooks_total";
 /// Counter: tokens asked for. Label `outcome`: `broadcaster`, `viewer`, `moderator`, `refused`.
 pub const TOKENS: &str = "scrim_livekit_tokens_total";
+/// Counter: sound samples that broadcasters sent.
+pub const SAMPLES_IN: &str = "scrim_sound_samples_in_total";
+/// Counter: sound samples that left, silence in the place of muted ones among them.
+pub const SAMPLES_OUT: &str = "scrim_sound_samples_out_total";
+/// Counter: silent samples put where none came in time.
+pub const SAMPLES_INSERTED: &str = "scrim_sound_samples_inserted_total";
+/// Counter: sound samples lost. Label `reason`: `way` (before they came here) or `drift` (more came than time passed).
+pub const SAMPLES_DROPPED: &str = "scrim_sound_samples_dropped_total";
+/// Counter: connections to rooms that were lost and made again. Label `side`: `ingest` or `mirror`.
+pub const RECONNECTS: &str = "scrim_livekit_reconnects_total";
+/// Gauge: broadcasters that are attended.
+pub const BROADCASTERS: &str = "scrim_livekit_broadcasters";
 
 /// Tells the recorder what the figures mean; called once, after one is installed.
 pub fn describe() {
@@ -20,4 +32,10 @@ pub fn describe() {
     describe_gauge!(PARTICIPANTS, Unit::Count, "participants of LiveKit rooms, by kind");
     describe_counter!(WEBHOOKS, Unit::Count, "webhooks of the LiveKit server, by outcome");
     describe_counter!(TOKENS, Unit::Count, "tokens for LiveKit rooms, by role, and those refused");
+    describe_counter!(SAMPLES_IN, Unit::Count, "sound samples that broadcasters sent");
+    describe_counter!(SAMPLES_OUT, Unit::Count, "sound samples that left");
+    describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put where none came in time");
+    describe_counter!(SAMPLES_DROPPED, Unit::Count, "sound samples lost, by reason");
+    describe_counter!(RECONNECTS, Unit::Count, "connections to rooms that were made again");
+    describe_gauge!(BROADCASTERS, Unit::Count, "broadcasters that are attended");
 }

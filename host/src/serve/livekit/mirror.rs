@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::attendance::{PAUSE_MAX, retries};
-use crate::serve::meter;
+use super::meter;
 
 /// Orders that wait while the room is joined, at most.
 const ORDERS_MAX: usize = 32;
@@ -31,7 +31,7 @@ enum Order {
     Video { name: String, size: (u32, u32), from: TrackSource, encoding: Encoding, tell: Tell<VideoTrack> },
     Audio { name: String, from: TrackSource, rate: u32, channels: u32, tell: Tell<AudioTrack> },
     TakeBack { epoch: u64, sid: String },
-    Say { topic: String, text: String, attributes: HashMap<String, String> },
+    Say { topic: &'static str, text: String },
 }
 
 type Tell<T> = oneshot::Sender<Result<Published<T>, Error>>;
@@ -89,9 +89,9 @@ impl Mirror {
     }
 
     /// Says something to the viewers, in the broadcaster's place; lost while there is no connection.
-    pub async fn say(&self, topic: &str, text: &str, attributes: HashMap<String, String>) {
+    pub async fn say(&self, topic: &'static str, text: &str) {
         // A mirror that is gone says nothing.
-        let _ = self.orders.send(Order::Say { topic: topic.to_owned(), text: text.to_owned(), attributes }).await;
+        let _ = self.orders.send(Order::Say { topic, text: text.to_owned() }).await;
     }
 
     /// Takes a track back; one of an earlier connection is gone already.
@@ -166,8 +166,8 @@ async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -
                 unpublish(&room, &sid).await;
             }
             Some(Order::TakeBack { .. }) => {}
-            Some(Order::Say { topic, text, attributes }) => {
-                if let Err(error) = room.send_text(&topic, &text, attributes, &[], None).await {
+            Some(Order::Say { topic, text }) => {
+                if let Err(error) = room.send_text(topic, &text, HashMap::new(), &[], None).await {
                     tracing::warn!(%error, "a moderated message is not said");
                 }
             }

@@ -143,8 +143,7 @@ impl LiveKit {
     pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
         let admitted = self.admit(room, name, role).await;
         if let (Ok(admission), Role::Broadcaster) = (&admitted, role) {
-            // The host is there before its first picture.
-            self.attendance.attend(service, room, &admission.minted.identity);
+            self.attendance.expect(service, room, &admission.minted.identity);
         }
         let outcome = match (&admitted, role) {
             (Err(_), _) => "refused",

@@ -11,12 +11,12 @@ use scrim_livekit::{AudioStream, AudioTrack};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::meter;
 use super::mirror::{Mirror, Published};
 use crate::media::frame::Micros;
 use crate::serve::clock::HostClock;
-use crate::serve::meter;
 use crate::serve::room::{Room, lock};
-use crate::speech::{AudioLine, Format};
+use crate::speech::{AudioLine, Counts, Format};
 
 /// What Opus works at, so that the library resamples nothing.
 pub const RATE: u32 = 48_000;
@@ -49,14 +49,16 @@ pub async fn take_in(mut audio: AudioStream, line: Line, clock: HostClock) {
     }
 }
 
-/// Publishes what is due, for as long as `wanted` says, on whatever connection the mirror has.
+/// Publishes what is due, on whatever connection the mirror has, until the sender of `muted` is gone: the broadcaster's track is over.
 pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSource, mut muted: watch::Receiver<bool>) {
     let name = if from == TrackSource::SourceScreenshareAudio { "screen sound" } else { "microphone" };
-    let mut epoch = mirror.epoch();
+    let (mut epoch, mut told) = (mirror.epoch(), Counts::default());
     loop {
         while *epoch.borrow_and_update() == 0 {
-            if epoch.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = epoch.changed() => if changed.is_err() { return },
+                // Whether it is muted is asked for when there is a track to mute.
+                changed = muted.changed() => if changed.is_err() { return },
             }
         }
         let published = match mirror.audio(name, from, RATE, CHANNELS).await {
@@ -70,7 +72,7 @@ pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSo
                 continue;
             }
         };
-        if !play(&room, &line, &published, &mut epoch, &mut muted).await {
+        if !play(&room, &line, &published, &mut epoch, &mut muted, &mut told).await {
             mirror.take_back(published.epoch, published.track.sid()).await;
             return;
         }
@@ -84,13 +86,13 @@ async fn play(
     published: &Published<AudioTrack>,
     epoch: &mut watch::Receiver<u64>,
     muted: &mut watch::Receiver<bool>,
+    told: &mut Counts,
 ) -> bool {
     let mut tick = tokio::time::interval(CHUNK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let clock = room.shared.clock;
     let mut mute_at: Option<Instant> = muted.borrow_and_update().then(Instant::now);
     let mut ends_at: Option<Instant> = None;
-    let mut told = (0, 0);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -116,15 +118,12 @@ async fn play(
             mute(published, true);
         }
         loop {
-            let (due, (under, over)) = {
+            let (due, counts) = {
                 let mut line = lock(line);
                 line.set_delay(room.delay());
-                let (due, counts) = (line.pop(clock.now()), line.counts());
-                (due, (counts.underruns + counts.inserted, counts.overruns + counts.dropped))
+                (line.pop(clock.now()), line.counts())
             };
-            metrics::counter!(meter::SAMPLES_INSERTED).increment(under.saturating_sub(told.0));
-            metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "drift").increment(over.saturating_sub(told.1));
-            told = (under, over);
+            count(told, counts);
             let Some(chunk) = due else { break };
             metrics::counter!(meter::SAMPLES_OUT).increment(chunk.samples.len() as u64);
             if let Err(error) = published.track.capture(&chunk.samples).await {
@@ -136,6 +135,13 @@ async fn play(
             return false;
         }
     }
+}
+
+/// What is new since it was told last, on this connection or an earlier one.
+fn count(told: &mut Counts, now: Counts) {
+    let before = std::mem::replace(told, now);
+    metrics::counter!(meter::SAMPLES_INSERTED).increment(now.underruns + now.inserted - before.underruns - before.inserted);
+    metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "drift").increment(now.overruns + now.dropped - before.overruns - before.dropped);
 }
 
 fn mute(published: &Published<AudioTrack>, mute: bool) {
