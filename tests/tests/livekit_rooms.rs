@@ -267,28 +267,20 @@ fn sound_is_as_late_as_the_room_says_and_silent_where_it_was_muted() -> Result<(
         let to = from + 500_000;
         let muted = host.json("POST", "/v1/rooms/studio/mute", &json!({ "identity": identity, "from": from, "to": to }))?;
         ensure!(muted.status == 204, "{muted:?}");
-        let (mut silent, mut edges, mut before) = (0_usize, Vec::new(), true);
+        // Millisecond by millisecond: Opus smears a step over a few of them, and what counts is where half of the loudness is.
+        let mut heard: Vec<(bool, Instant)> = Vec::new();
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(3) {
             let chunk = timeout(SOON, sound.next()).await?.context("sound goes on")?;
-            // Opus smears a step over a few milliseconds: what counts is where half of the loudness is.
-            for part in chunk.samples.chunks(RATE / 1000) {
-                let is_loud = loudness(part) > 2500.0;
-                silent += usize::from(!is_loud);
-                if is_loud != before {
-                    edges.push(chunk.arrived);
-                    before = is_loud;
-                }
-            }
+            heard.extend(chunk.samples.chunks(RATE / 1000).map(|part| (loudness(part) > 2500.0, chunk.arrived)));
         }
-        println!("{silent} ms silent of 500 asked, {} edges", edges.len());
-        ensure!(silent.abs_diff(500) <= 40, "{silent} ms are silent where 500 were asked");
-        let apart = edges.last().zip(edges.first()).map(|(last, first)| last.duration_since(*first)).context("edges")?;
-        ensure!(apart.abs_diff(Duration::from_millis(500)) <= Duration::from_millis(60), "the mute lasted {apart:?}");
+        // The library's jitter buffer may dip for some milliseconds where the machine is busy: the mute is the longest silence.
+        let silence = heard.chunk_by(|a, b| a.0 == b.0).filter(|span| !span[0].0).max_by_key(|span| span.len()).context("a silence")?;
+        println!("{} ms silent of 500 asked", silence.len());
+        ensure!(silence.len().abs_diff(500) <= 20, "{} ms are silent where 500 were asked", silence.len());
 
         // Where it begins: a delay after what was asked, and later by the way from the microphone to here, never sooner.
-        let first = edges.first().context("an edge")?;
-        let late = unix_us() - first.elapsed().as_micros() as i64 - (from + DELAY_US);
+        let late = unix_us() - silence[0].1.elapsed().as_micros() as i64 - (from + DELAY_US);
         println!("the mute is heard {} ms after it was due at the host", late / 1000);
         ensure!((-20_000..400_000).contains(&late), "the mute is heard {late} us after it was due");
 

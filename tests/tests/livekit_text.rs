@@ -138,7 +138,7 @@ fn a_flood_of_texts_drops_texts_alone() -> Result<()> {
             ensure!(begin.elapsed() < Duration::from_secs(10), "it was not dropped");
             sleep(Duration::from_millis(10)).await;
         }
-        // Nobody listens meanwhile: what is too much goes, the newest first.
+        // Nobody listens meanwhile: what is too much goes, the newest first. Each text is a stream of its own, so neighbours may change places.
         for number in 0..80 {
             bob.send_text("flood", &number.to_string(), HashMap::new(), &[], None).await?;
         }
@@ -159,7 +159,10 @@ fn a_flood_of_texts_drops_texts_alone() -> Result<()> {
             _ => None,
         })
         .await?;
-        ensure!(heard.iter().map(String::as_str).eq((0..64).map(|number| number.to_string())), "{heard:?}");
+        let mut numbers = heard.iter().map(|text| text.parse()).collect::<Result<Vec<usize>, _>>()?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        ensure!(numbers.len() == 64 && heard.len() == 64 && numbers.starts_with(&Vec::from_iter(0..56)), "{heard:?}");
         Ok(())
     })
 }
