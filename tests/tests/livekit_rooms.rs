@@ -162,6 +162,15 @@ fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
         println!("{frames} frames, at least {:.1} % of the face covered, {whole} covered whole", 100.0 * least);
         ensure!(clear, "the picture beside the face is never seen");
 
+        // Its session counts who watches.
+        let session = || host.get("/v1/rooms/studio/sessions")?.expect(200).map(|all| all[0].clone());
+        let watched = |session: &Value| (session["viewers"].as_u64(), session["peak"].as_u64(), session["total"].as_u64());
+        eventually(|| Ok(watched(&session()?) == (Some(1), Some(1), Some(1)))).await?;
+        let second = join(library, &token(&host, "Zoe", "viewer")?, VIEWER).await?;
+        eventually(|| Ok(watched(&session()?) == (Some(2), Some(2), Some(2)))).await?;
+        second.leave().await?;
+        eventually(|| Ok(watched(&session()?) == (Some(1), Some(2), Some(2)))).await?;
+
         // What the broadcaster does happens to the mirror.
         camera.track.mute(true)?;
         until(&mut viewer, "the mute", |event| matches!(event, Event::Muted { sid: muted, .. } if muted == sid).then_some(())).await?;
@@ -179,14 +188,22 @@ fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
         broadcaster.leave().await?;
         until(&mut viewer, "the mirror's going", |event| matches!(event, Event::Left { identity } if identity == from).then_some(()))
             .await?;
-        let begin = Instant::now();
-        while host.get("/v1/rooms/studio")?.expect(200)?["live"][0] != Value::Null {
-            ensure!(begin.elapsed() < SOON, "the room is still live");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        eventually(|| Ok(host.get("/v1/rooms/studio")?.expect(200)?["live"][0] == Value::Null)).await?;
+        let over = session()?;
+        ensure!(watched(&over) == (Some(0), Some(2), Some(2)) && over["duration_us"].as_u64() > Some(5_000_000), "{over}");
         viewer.leave().await?;
         host.terminate(Duration::from_secs(20))
     })
+}
+
+/// Comes back when something holds, which it does before long.
+async fn eventually(holds: impl Fn() -> Result<bool>) -> Result<()> {
+    let begin = Instant::now();
+    while !holds()? {
+        ensure!(begin.elapsed() < SOON, "it does not come about");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Whether it is the card of an interrupted stream: grey without colour, but for what is written on it.

@@ -116,7 +116,7 @@ async fn delete(State(app): App, Path(room): Path<String>, IfMatch(revision): If
 async fn sessions(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<SessionView>>, Problem> {
     let room = app.room(&room)?;
     let rows = app.shared.store.sessions(&room.name, SESSIONS_MAX).await?;
-    Ok(Json(rows.into_iter().map(SessionView::from).collect()))
+    Ok(Json(SessionView::of(&room, rows)))
 }
 
 /// What the room has learned from reports.
@@ -133,12 +133,7 @@ async fn report(State(app): App, Path(room): Path<String>) -> Result<Json<Report
         Some(current) => current.iter().map(ThresholdView::from).collect(),
         None => store.thresholds(&room.name).await?.iter().map(ThresholdView::from).collect(),
     };
-    Ok(Json(ReportView {
-        room: room.name.to_string(),
-        reports,
-        thresholds,
-        sessions: sessions.into_iter().map(SessionView::from).collect(),
-    }))
+    Ok(Json(ReportView { room: room.name.to_string(), reports, thresholds, sessions: SessionView::of(&room, sessions) }))
 }
 
 /// A room for other handlers.

@@ -11,7 +11,7 @@ use super::{Outcome, table};
 /// Show what a room has learned from reports, and its live stretches
 ///
 /// A threshold is the confidence from which a label counts. A stretch is one live session of a source; `exposed` are published frames in which the
-/// host's auditor found something that should have been covered.
+/// host's auditor found something that should have been covered; `peak` is the most that watched it over LiveKit at once, `viewers` all that came.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The room's name, as `scrim rooms` lists it
@@ -42,6 +42,8 @@ struct Session {
     frames: i64,
     covered: i64,
     exposed: i64,
+    peak: i64,
+    total: i64,
     end: Option<String>,
 }
 
@@ -60,6 +62,8 @@ impl Session {
             self.frames.to_string(),
             self.covered.to_string(),
             self.exposed.to_string(),
+            self.peak.to_string(),
+            self.total.to_string(),
             self.end.clone().unwrap_or_else(|| "live".to_owned()),
         ]
     }
@@ -81,7 +85,7 @@ pub fn run(args: Args) -> Outcome {
         println!("\nnever live");
     } else {
         println!();
-        let head = ["started", "length", "source", "frames", "covered", "exposed", "end"];
+        let head = ["started", "length", "source", "frames", "covered", "exposed", "peak", "viewers", "end"];
         table(&head, report.sessions.iter().map(|session| session.row(now)));
     }
     Ok(())

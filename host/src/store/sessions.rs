@@ -1,7 +1,8 @@
 //! Sessions: the live stretches of a source.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Row, Sqlite};
 use uuid::Uuid;
 
 use super::error::unavailable;
@@ -18,16 +19,22 @@ pub struct SessionRow {
     pub covered: i64,
     /// Frames that the auditor says should have been covered.
     pub exposed: i64,
+    /// The most viewers at once.
+    pub viewers_peak: i64,
+    /// Viewers that came.
+    pub viewers_total: i64,
     /// Why it ended.
     pub end: Option<String>,
 }
 
-/// A session's frames from its beginning.
+/// A session's frames and viewers from its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounts {
     pub frames: i64,
     pub covered: i64,
     pub exposed: i64,
+    pub viewers_peak: i64,
+    pub viewers_total: i64,
 }
 
 /// Why a session ended whose end nobody wrote down.
@@ -43,12 +50,20 @@ fn read(row: SqliteRow) -> Result<SessionRow, sqlx::Error> {
         frames: row.try_get("frames")?,
         covered: row.try_get("covered")?,
         exposed: row.try_get("exposed")?,
+        viewers_peak: row.try_get("viewers_peak")?,
+        viewers_total: row.try_get("viewers_total")?,
         end: row.try_get("ended_why")?,
     })
 }
 
 fn running(id: Uuid) -> StoreError {
     StoreError::Missing(format!("running session `{id}`"))
+}
+
+/// The first six parameters.
+fn counted(statement: &'static str, id: Uuid, counts: SessionCounts) -> Query<'static, Sqlite, SqliteArguments> {
+    let SessionCounts { frames, covered, exposed, viewers_peak, viewers_total } = counts;
+    sqlx::query(statement).bind(id.to_string()).bind(frames).bind(covered).bind(exposed).bind(viewers_peak).bind(viewers_total)
 }
 
 impl Store {
@@ -75,17 +90,15 @@ impl Store {
             frames: 0,
             covered: 0,
             exposed: 0,
+            viewers_peak: 0,
+            viewers_total: 0,
             end: None,
         })
     }
 
     /// Only a running session has news.
     pub async fn update_session(&self, id: Uuid, counts: SessionCounts) -> Result<(), StoreError> {
-        let updated = sqlx::query("UPDATE sessions SET frames = $2, covered = $3, exposed = $4 WHERE id = $1 AND ended_at IS NULL")
-            .bind(id.to_string())
-            .bind(counts.frames)
-            .bind(counts.covered)
-            .bind(counts.exposed)
+        let updated = counted("UPDATE sessions SET frames = $2, covered = $3, exposed = $4, viewers_peak = $5, viewers_total = $6 WHERE id = $1 AND ended_at IS NULL", id, counts)
             .execute(&self.writer)
             .await
             .map_err(unavailable("update a session"))?;
@@ -93,14 +106,12 @@ impl Store {
     }
 
     pub async fn end_session(&self, id: Uuid, counts: SessionCounts, why: &str, now: i64) -> Result<(), StoreError> {
-        let ended = sqlx::query(
-            "UPDATE sessions SET frames = $2, covered = $3, exposed = $4, ended_why = $5, ended_at = $6
+        let ended = counted(
+            "UPDATE sessions SET frames = $2, covered = $3, exposed = $4, viewers_peak = $5, viewers_total = $6, ended_why = $7, ended_at = $8
              WHERE id = $1 AND ended_at IS NULL",
+            id,
+            counts,
         )
-        .bind(id.to_string())
-        .bind(counts.frames)
-        .bind(counts.covered)
-        .bind(counts.exposed)
         .bind(why)
         .bind(now)
         .execute(&self.writer)

@@ -332,13 +332,22 @@ async fn sessions_begin_and_end() {
     let first = store.begin_session("stage", "camera", 10).await.unwrap();
     let second = store.begin_session("stage", "screen", 20).await.unwrap();
     let third = store.begin_session("stage", "camera", 30).await.unwrap();
-    let counts = SessionCounts { frames: 300, covered: 20, exposed: 1 };
+    let counts = SessionCounts { frames: 300, covered: 20, exposed: 1, viewers_peak: 4, viewers_total: 9 };
     store.update_session(first.id, counts).await.unwrap();
     store.end_session(second.id, counts, "the source left", 25).await.unwrap();
     let expected = [
         third.clone(),
-        SessionRow { ended_at: Some(25), end: Some("the source left".to_owned()), frames: 300, covered: 20, exposed: 1, ..second.clone() },
-        SessionRow { frames: 300, covered: 20, exposed: 1, ..first.clone() },
+        SessionRow {
+            ended_at: Some(25),
+            end: Some("the source left".to_owned()),
+            frames: 300,
+            covered: 20,
+            exposed: 1,
+            viewers_peak: 4,
+            viewers_total: 9,
+            ..second.clone()
+        },
+        SessionRow { frames: 300, covered: 20, exposed: 1, viewers_peak: 4, viewers_total: 9, ..first.clone() },
     ];
     assert_eq!(store.sessions("stage", 10).await.unwrap(), expected);
     assert_eq!(store.sessions("stage", 1).await.unwrap(), expected[..1]);

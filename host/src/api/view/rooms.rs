@@ -15,7 +15,7 @@ use crate::config::RoomSettings;
 use crate::plugin::types::LabelThreshold;
 use crate::serve::room::Room;
 use crate::serve::stream::Stream;
-use crate::store::SessionRow;
+use crate::store::{SessionCounts, SessionRow};
 
 /// A room to be made.
 #[derive(Debug, Deserialize)]
@@ -223,16 +223,54 @@ pub struct SessionView {
     pub source: String,
     pub started_at: i64,
     pub ended_at: Option<i64>,
+    /// Until now while it is live.
+    pub duration_us: i64,
     pub frames: i64,
     pub covered: i64,
     /// Found by the auditor.
     pub exposed: i64,
+    /// Who watch it over LiveKit now.
+    pub viewers: u64,
+    /// The most that watched it over LiveKit at once.
+    pub peak: i64,
+    /// All that were there or came over LiveKit, each time that they came.
+    pub total: i64,
     pub end: Option<String>,
 }
 
-impl From<SessionRow> for SessionView {
-    fn from(row: SessionRow) -> Self {
-        let SessionRow { id, source, started_at, ended_at, frames, covered, exposed, end, .. } = row;
-        Self { id, source, started_at, ended_at, frames, covered, exposed, end }
+impl SessionView {
+    /// As the store has it; `now` in Unix microseconds.
+    fn stored(row: SessionRow, now: i64) -> Self {
+        let SessionRow { id, source, started_at, ended_at, frames, covered, exposed, viewers_peak, viewers_total, end, .. } = row;
+        let duration_us = ended_at.unwrap_or(now).saturating_sub(started_at);
+        Self {
+            id,
+            source,
+            started_at,
+            ended_at,
+            duration_us,
+            frames,
+            covered,
+            exposed,
+            viewers: 0,
+            peak: viewers_peak,
+            total: viewers_total,
+            end,
+        }
+    }
+
+    /// Those of a room; what is live is told as it is now, not as it was written down last.
+    pub fn of(room: &Room, rows: Vec<SessionRow>) -> Vec<Self> {
+        let (streams, now) = (room.streams(), room.shared.clock.unix_us());
+        let view = |mut row: SessionRow| {
+            let live = streams.iter().find(|stream| stream.session == row.id && row.ended_at.is_none());
+            if let Some(stream) = live {
+                let SessionCounts { frames, covered, exposed, viewers_peak, viewers_total } = stream.session_counts();
+                row = SessionRow { frames, covered, exposed, viewers_peak, viewers_total, ..row };
+            }
+            let viewers = live.map_or(0, |stream| stream.tally().watched.now);
+            Self { viewers, ..Self::stored(row, now) }
+        };
+        rows.into_iter().map(view).collect()
     }
 }

@@ -30,6 +30,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::room::Room;
+use super::stream::Way;
 use super::{Service, chat};
 use crate::config::{self, ServerUrl};
 use crate::media::frame::Micros;
@@ -200,6 +201,9 @@ impl LiveKit {
     pub async fn hear(&self, service: &Arc<Service>, notice: Notice) {
         let Some((room, place)) = guard::place(&self.mint, |room| service.room(room).is_ok(), &notice.room) else { return };
         self.presence().hear(&room, &place, &notice);
+        if let Ok(room) = service.room(&room) {
+            self.tell_audience(&room);
+        }
         if let (Place::Ingest { identity }, Happened::ParticipantJoined | Happened::TrackPublished) = (&place, &notice.event)
             && notice.identity.as_ref() == Some(identity)
             && let Ok(room) = service.room(&room)
@@ -234,8 +238,16 @@ impl LiveKit {
         presence.retain(|room| service.room(room).is_ok());
         presence.reconcile(&self.mint, listed);
         let (broadcasters, viewers) = presence.everybody();
+        drop(presence);
+        service.all().iter().for_each(|room| self.tell_audience(room));
         metrics::gauge!(meter::PARTICIPANTS, "kind" => "broadcaster").set(broadcasters as f64);
         metrics::gauge!(meter::PARTICIPANTS, "kind" => "viewer").set(viewers as f64);
+    }
+
+    /// Its live streams count who watches.
+    fn tell_audience(&self, room: &Room) {
+        let Audience { viewers, total, .. } = self.audience(&room.name);
+        room.streams().iter().filter(|stream| stream.origin.way == Way::LiveKit).for_each(|stream| stream.watched(viewers, total));
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {

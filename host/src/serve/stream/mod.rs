@@ -11,6 +11,7 @@
 mod intake;
 mod outlet;
 mod shown;
+mod watched;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ use self::intake::Inbox;
 pub use self::intake::{Offered, QUEUE_MAX};
 use self::outlet::Outbox;
 pub use self::shown::{Shown, Wanted};
+use self::watched::Watched;
 use super::room::{Room, lock};
 use super::{Shared, meter, word};
 use crate::config::FRAME_MS_NOMINAL;
@@ -61,6 +63,7 @@ pub struct Tally {
     pub late: u64,
     pub path: Counts,
     pub size: Option<(usize, usize)>,
+    pub watched: Watched,
 }
 
 /// By which way frames come.
@@ -402,8 +405,19 @@ impl Stream {
 
     /// As the store keeps them.
     pub fn session_counts(&self) -> SessionCounts {
-        let tally = self.tally();
-        SessionCounts { frames: tally.shown as i64, covered: tally.covered as i64, exposed: tally.exposed as i64 }
+        let Tally { shown, covered, exposed, watched, .. } = self.tally();
+        SessionCounts {
+            frames: shown as i64,
+            covered: covered as i64,
+            exposed: exposed as i64,
+            viewers_peak: watched.peak as i64,
+            viewers_total: watched.total as i64,
+        }
+    }
+
+    /// So many are in its LiveKit room, and so many have come since the host has known it.
+    pub fn watched(&self, viewers: usize, came: u64) {
+        lock(&self.tally).watched.see(viewers as u64, came);
     }
 
     async fn close_session(self: Arc<Self>, room: Weak<Room>) {
