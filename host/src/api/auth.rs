@@ -225,6 +225,28 @@ pub async fn identify(State(gate): State<Arc<Gate>>, mut request: Request, next:
     }
 }
 
+/// A token of LiveKit's that somebody shows in place of a key; what it is worth is for the one to say who made it.
+#[derive(Clone)]
+pub struct Ticket(pub Arc<str>);
+
+/// Finds out who calls a route that viewers may call with their LiveKit token: those who show one pass with it, others need a key and the role.
+pub async fn identify_or_ticket(State((gate, role)): State<(Arc<Gate>, Role)>, mut request: Request, next: Next) -> Response {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    // Three parts of base64, the first of which begins with `{"`; no key of ours looks so.
+    if let Some(token) = bearer.filter(|token| token.starts_with("eyJ") && token.split('.').count() == 3) {
+        let ticket = Ticket(token.trim().into());
+        request.extensions_mut().insert(ticket);
+        return next.run(request).await;
+    }
+    match gate.caller(request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            require(State(role), request, next).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Lets callers of a role, and those above it, pass.
 pub async fn require(State(role): State<Role>, request: Request, next: Next) -> Response {
     let has = request.extensions().get::<Caller>().map(|caller| caller.role);

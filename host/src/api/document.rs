@@ -99,6 +99,10 @@ fn headers(status: &str, response: &mut Response) {
     match status {
         "401" => add("www-authenticate", text("^Bearer$"), "How a key is sent."),
         "426" => add("upgrade", text("^websocket$"), "What this has to be opened as."),
+        "429" => {
+            let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();
+            add("retry-after", seconds, "When to try again, s.");
+        }
         // `/health` answers a 503 of its own.
         "503" if response.content.contains_key("application/problem+json") => {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();

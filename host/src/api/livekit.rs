@@ -6,15 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{Caller, Role};
+use super::auth::{Caller, Gate, Role, Ticket, identify_or_ticket};
 use super::extract::{BodyMax, Json, Path, Webhook};
-use super::problem::{BadBody, Conflicts, Missing, Problem, Problems};
+use super::problem::{BadBody, Conflicts, FaultView, Hasty, Missing, Problem, Problems};
 use super::rooms::room_of;
-use super::view::{AudienceView, Binary, HeardView, NewMute, NewToken, TokenRole, TokenView};
+use super::view::{AudienceView, Binary, HeardView, NewMute, NewPost, NewToken, PostedView, TokenRole, TokenView};
 use super::{App, Groups};
 use crate::media::frame::Micros;
 use crate::serve::Service;
@@ -28,6 +29,11 @@ pub fn routes(groups: &mut Groups) {
     // What a token takes depends on whom it is for.
     groups.viewer(OpenApiRouter::new().routes(routes!(token)).routes(routes!(audience)));
     groups.operator(OpenApiRouter::new().routes(routes!(mute)));
+}
+
+/// Takes a key, or a viewer's LiveKit token in its place.
+pub fn chat(gate: &Arc<Gate>) -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new().routes(routes!(post)).route_layer(from_fn_with_state((gate.clone(), Role::Publisher), identify_or_ticket))
 }
 
 /// Needs no key.
@@ -97,6 +103,34 @@ async fn mute(State(app): App, Path(room): Path<String>, Json(mute): Json<NewMut
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room")));
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Says something to the room's viewers, as its text policy lets it: as it is, masked word by word, or not at all. It takes a key with the role
+/// publisher, and `author` then says who writes; or the LiveKit token of somebody who is in the viewers' room, as a bearer token.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/chat", operation_id = "post_chat", tag = "livekit", params(("room" = String, Path)), request_body = NewPost,
+    responses((status = 200, body = PostedView), BadBody, Missing, Conflicts, Hasty, Problems)
+)]
+async fn post(
+    State(app): App,
+    caller: Option<Extension<Caller>>,
+    ticket: Option<Extension<Ticket>>,
+    Path(room): Path<String>,
+    Json(new): Json<NewPost>,
+) -> Result<Json<PostedView>, Problem> {
+    let room = room_of(&app, &room)?;
+    let livekit = livekit(&app)?;
+    let wrong = |message: &str| {
+        let faults = vec![FaultView { path: "author".to_owned(), message: message.to_owned() }];
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message).with_faults(faults)
+    };
+    let posted = match (ticket, caller, new.author) {
+        (Some(_), _, Some(_)) => return Err(wrong("the token says who writes: leave `author` out")),
+        (Some(Extension(Ticket(token))), _, None) => livekit.post_with(&room, &token, new.text).await?,
+        (None, Some(Extension(caller)), Some(author)) => livekit.post_as(&room, &caller.name, &author, new.text).await?,
+        (None, _, _) => return Err(wrong("with a key, `author` has to say who writes: give the name that viewers are to see")),
+    };
+    Ok(Json(posted.into()))
 }
 
 /// Hears what happens in the LiveKit server's rooms. The server signs what it tells, with its `webhook.api_key`, which has to be

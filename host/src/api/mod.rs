@@ -98,7 +98,8 @@ pub fn router(service: Arc<Service>, gate: Gate, metrics: status::Metrics) -> Ro
     let open = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(status::routes(metrics))
         .merge(page::routes())
-        .merge(livekit::open());
+        .merge(livekit::open())
+        .merge(livekit::chat(&gate));
     let (router, mut document) = open.merge(v1).split_for_parts();
     document::finish(&mut document, !gate.keys.is_empty());
     router

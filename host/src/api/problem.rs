@@ -12,6 +12,8 @@ use crate::plugin::catalog::CatalogError;
 use crate::plugin::events::Stage;
 use crate::serve::feedback::FeedbackError;
 use crate::serve::livekit::TokenRefused;
+use crate::serve::livekit::bearer::BearerError;
+use crate::serve::livekit::post::PostError;
 use crate::serve::livekit::webhook::WebhookError;
 use crate::serve::policy::PolicyError;
 use crate::serve::recording::RecordingError;
@@ -81,6 +83,15 @@ pub enum Conflicts {
     Conflict(Problem),
 }
 
+/// Of who asks too often.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are for the document alone")]
+pub enum Hasty {
+    /// Too much at once. `Retry-After` says when to try again.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(Problem),
+}
+
 /// Of a query or a header.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "the variants are for the document alone")]
@@ -140,7 +151,7 @@ impl IntoResponse for Problem {
         let status = self.status();
         let mut response = (status, Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -270,6 +281,20 @@ impl From<TokenRefused> for Problem {
             TokenRefused::Taken(_) => Self::new(StatusCode::CONFLICT, detail),
             TokenRefused::Unjudged(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             TokenRefused::Token(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+impl From<PostError> for Problem {
+    fn from(error: PostError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PostError::Name(error) => error.into(),
+            PostError::Bearer(BearerError::Bad(_) | BearerError::Foreign) => Self::new(StatusCode::UNAUTHORIZED, detail),
+            PostError::Bearer(BearerError::OtherRoom | BearerError::Broadcaster) => Self::new(StatusCode::FORBIDDEN, detail),
+            PostError::Bearer(BearerError::Away) => Self::new(StatusCode::CONFLICT, detail),
+            PostError::Long(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            PostError::Fast | PostError::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
         }
     }
 }

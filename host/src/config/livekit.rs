@@ -1,6 +1,7 @@
 //! `[livekit]`: the server whose rooms the host moderates, and how it publishes into them.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct LiveKit {
     /// How long a token lets its holder join, s. Who is in a room stays.
     #[schemars(range(min = 60, max = 86_400))]
     pub token_ttl_s: NonZeroU32,
+    /// A file with a line `ROOM KEY` for each room that is encrypted end to end: the key that its broadcasters and viewers share. With it the host judges what is encrypted, and encrypts what it publishes; without it nothing encrypted is published. Read at the start.
+    #[schemars(with = "PathBuf")]
+    pub shared_keys_file: Option<PathBuf>,
     /// What moderated video is encoded with.
     pub codec: VideoCodec,
     /// Bits a second of one moderated picture track, at most, in thousands.
@@ -51,6 +55,7 @@ impl Default for LiveKit {
             ingest_suffix: IngestSuffix::default(),
             // Long enough for a page to be opened, forgotten and opened again; who has joined is not put out by it.
             token_ttl_s: nz(3600),
+            shared_keys_file: None,
             // Every browser decodes it, and it is the cheapest to encode in software.
             codec: VideoCodec::Vp8,
             // What LiveKit's own SDKs take for 720p at 30 frames/s is 1,700; covers have hard edges.

@@ -22,19 +22,20 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(method, path, { body, accept } = {}) {
-  const headers = key ? { authorization: `Bearer ${key}` } : {};
+/** `bearer` stands for the key. */
+export async function ask(method, path, { body, accept, bearer = key } = {}) {
+  const headers = bearer ? { authorization: `Bearer ${bearer}` } : {};
   if (accept) Object.assign(headers, accept);
   if (body !== undefined) headers["content-type"] = "application/json";
   const sent = { method, headers, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body) };
   const response = await fetch(path, sent).catch(() => { throw new Refused(0, "the host does not answer"); });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401) askForKey(problem.detail);
+  if (response.status === 401 && bearer === key) askForKey(problem.detail);
   throw new Refused(response.status, problem.detail ?? problem.title ?? `the host answered ${response.status}`);
 }
 
-export const call = async (method, path, body) => (await ask(method, path, { body })).json();
+export const call = async (method, path, body, bearer) => (await ask(method, path, { body, bearer })).json();
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function askForKey(why) {

@@ -22,6 +22,7 @@ const WATCH: &str = include_str!("livekit/watch.html");
 const BROADCAST_SCRIPT: &str = include_str!("livekit/broadcast.js");
 const WATCH_SCRIPT: &str = include_str!("livekit/watch.js");
 const ROOMS: &str = include_str!("livekit/rooms.js");
+const CHAT: &str = include_str!("livekit/chat.js");
 const TILES: &str = include_str!("livekit/tiles.js");
 const STYLE: &str = include_str!("livekit/page.css");
 
@@ -32,6 +33,7 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
         .route("/livekit/broadcast.js", get(|| async { file(JAVASCRIPT, BROADCAST_SCRIPT) }))
         .route("/livekit/watch.js", get(|| async { file(JAVASCRIPT, WATCH_SCRIPT) }))
         .route("/livekit/rooms.js", get(|| async { file(JAVASCRIPT, ROOMS) }))
+        .route("/livekit/chat.js", get(|| async { file(JAVASCRIPT, CHAT) }))
         .route("/livekit/tiles.js", get(|| async { file(JAVASCRIPT, TILES) }))
         .route("/livekit/page.css", get(|| async { file(CSS, STYLE) }))
         .route("/livekit-client.js", get(client))

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::serve::livekit::Admission;
+use crate::serve::livekit::post::Posted;
 use crate::serve::livekit::presence::Audience;
 use crate::serve::livekit::token::Role;
 
@@ -90,6 +91,37 @@ impl From<Admission> for TokenView {
             view_token: minted.view_token,
             rooms: rooms.into_iter().map(|(room, token)| RoomTokenView { room, token }).collect(),
         }
+    }
+}
+
+/// Something to be said to a room's viewers.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPost {
+    #[schema(min_length = 1, max_length = 4096, example = "what a lovely show")]
+    pub text: String,
+    /// Who writes, as viewers are to see it: 1 to 64 characters, judged as a name is. With a key alone.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 64, example = "Ann")]
+    pub author: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PostedView {
+    pub id: String,
+    /// `passed`, `masked` or `refused`.
+    pub outcome: String,
+    /// As viewers read it; absent if it was refused.
+    pub shown: Option<String>,
+    /// Why the policy has not judged it; the room's fail mode spoke.
+    pub fault: Option<String>,
+}
+
+impl From<Posted> for PostedView {
+    fn from(posted: Posted) -> Self {
+        let Posted { id, outcome, shown, fault } = posted;
+        Self { id, outcome: outcome.to_owned(), shown, fault }
     }
 }
 

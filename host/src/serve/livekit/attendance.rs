@@ -10,6 +10,7 @@ use scrim_livekit::proto;
 use scrim_livekit::{Encoding, Library};
 
 use super::ingest::Broadcaster;
+use super::keys::SharedKeys;
 use super::meter;
 use super::sound::Line;
 use super::token::Mint;
@@ -40,6 +41,7 @@ pub struct Attendance {
     pub(super) url: String,
     pub(super) mint: Mint,
     pub(super) encoding: Encoding,
+    pub(super) keys: SharedKeys,
     /// Ingest rooms that are attended.
     attended: DashMap<String, ()>,
     /// Delay lines of sound, by the ingest room they come from.
@@ -47,7 +49,7 @@ pub struct Attendance {
 }
 
 impl Attendance {
-    pub fn new(library: &'static Library, url: String, mint: Mint, config: &config::LiveKit) -> Self {
+    pub fn new(library: &'static Library, url: String, mint: Mint, config: &config::LiveKit, keys: SharedKeys) -> Self {
         let codec = match config.codec {
             config::VideoCodec::Vp8 => proto::VideoCodec::Vp8,
             config::VideoCodec::H264 => proto::VideoCodec::H264,
@@ -56,7 +58,7 @@ impl Attendance {
         };
         let bitrate = u64::from(config.bitrate_kbps.get()) * 1000;
         let encoding = Encoding { codec, bitrate, frames_per_s: FRAMES_PER_S_MAX, simulcast: config.simulcast };
-        Self { library, url, mint, encoding, attended: DashMap::new(), lines: DashMap::new() }
+        Self { library, url, mint, encoding, keys, attended: DashMap::new(), lines: DashMap::new() }
     }
 
     /// Attends a broadcaster that has been given its token, so that the host is there before its first picture; unless too many are attended.

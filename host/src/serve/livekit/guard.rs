@@ -84,7 +84,7 @@ pub fn sealed(mint: &Mint, room: &str, place: &Place, who: &ParticipantInfo) -> 
     let belongs = match (place, kind) {
         (Place::Ingest { identity }, Sealed::Broadcaster) => *identity == who.identity,
         (Place::Ingest { .. }, Sealed::Host | Sealed::Moderator) => true,
-        (Place::Viewers, Sealed::Viewer | Sealed::Watching | Sealed::Moderator | Sealed::Mirror) => true,
+        (Place::Viewers, Sealed::Viewer | Sealed::Watching | Sealed::Moderator | Sealed::Mirror | Sealed::Chat) => true,
         _ => false,
     };
     belongs.then_some(kind)

@@ -33,8 +33,6 @@ use crate::serve::chat;
 use crate::serve::room::Room;
 use crate::serve::stream::{Origin, Stream, Way};
 
-/// The host hears everything that a broadcaster publishes.
-const OPTIONS: Options = Options { subscribe: true, dynacast: false, key: None };
 /// A room in which no broadcaster is for so long is left; a look round finds one that comes later.
 const EMPTY_MAX: Duration = Duration::from_secs(60);
 /// A broadcaster that is not there so long after the host is back has left meanwhile.
@@ -73,10 +71,18 @@ impl Channel {
     }
 }
 
+/// What was told of a track before it came.
+#[derive(Clone, Copy)]
+struct Told {
+    of: TrackSource,
+    /// End to end.
+    encrypted: bool,
+}
+
 /// A track that has begun to come.
 struct Arrived {
     track: RemoteTrack,
-    of: TrackSource,
+    told: Told,
     mirror: Mirror,
     /// What the same source had before.
     before: Option<Channel>,
@@ -90,7 +96,7 @@ struct Heard {
     /// Of the mirror and its pumps.
     tasks: Vec<JoinHandle<()>>,
     /// Tracks by their sids.
-    published: HashMap<String, TrackSource>,
+    published: HashMap<String, Told>,
     /// The server is being reached again: what goes now may come back.
     reconnecting: bool,
     /// None while it is there.
@@ -172,10 +178,17 @@ impl Broadcaster {
         self.attendance.mint.ingest_room(&self.room.name, &self.identity)
     }
 
+    /// Of the room, if it is encrypted end to end.
+    fn key(&self) -> Option<Vec<u8>> {
+        self.attendance.keys.of(&self.room.name)
+    }
+
     async fn join(&self) -> Result<Joined, String> {
         let Attendance { library, url, mint, .. } = &*self.attendance;
+        // The host hears everything that a broadcaster publishes.
+        let options = Options { subscribe: true, dynacast: false, key: self.key() };
         let token = mint.host_in_ingest(&self.ingest()).map_err(|error| error.to_string())?;
-        Joined::join(library, url, &token, OPTIONS).await.map_err(|error| error.to_string())
+        Joined::join(library, url, &token, options).await.map_err(|error| error.to_string())
     }
 
     /// One connection.
@@ -202,11 +215,11 @@ impl Broadcaster {
             match event {
                 Some(Event::Joined { identity, name, .. }) if identity == self.identity => self.came(&name, heard).await,
                 Some(Event::Left { identity }) if identity == self.identity => self.left(heard),
-                Some(Event::Published { identity, source, encrypted: true, .. }) if identity == self.identity => {
+                Some(Event::Published { identity, source, encrypted: true, .. }) if identity == self.identity && self.key().is_none() => {
                     self.refused(source, "it is encrypted end to end and this host has no key for it: it cannot be judged");
                 }
-                Some(Event::Published { identity, sid, source, .. }) if identity == self.identity => {
-                    _ = heard.published.insert(sid, source)
+                Some(Event::Published { identity, sid, source, encrypted, .. }) if identity == self.identity => {
+                    _ = heard.published.insert(sid, Told { of: source, encrypted });
                 }
                 Some(Event::Subscribed { identity, track }) if identity == self.identity => self.subscribed(&joined, track, heard).await,
                 Some(Event::Unsubscribed { sid, .. }) => self.unsubscribed(heard, &sid),
@@ -237,7 +250,7 @@ impl Broadcaster {
         self.room.tell("livekit", json!({ "event": "joined", "identity": self.identity, "name": name }));
         let (mint, room, identity) = (self.attendance.mint.clone(), self.room.name.clone(), self.identity.clone());
         let ticket = move || mint.mirror(&room, &identity, &name).map_err(|error| error.to_string());
-        let (mirror, task) = Mirror::join(self.attendance.library, self.attendance.url.clone(), Box::new(ticket));
+        let (mirror, task) = Mirror::join(self.attendance.library, self.attendance.url.clone(), self.key(), Box::new(ticket));
         heard.tasks.push(task);
         heard.talk = Some(Talk::start(self.room.clone(), self.identity.clone(), mirror.clone()));
         heard.mirror = Some(mirror);
@@ -256,12 +269,13 @@ impl Broadcaster {
     }
 
     async fn subscribed(&self, joined: &Joined, track: RemoteTrack, heard: &mut Heard) {
-        let (Some(mirror), Some(of)) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
+        let (Some(mirror), Some(told)) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
+        let of = told.of;
         heard.tasks.retain(|task| !task.is_finished());
         let before = heard.channels.remove(&of);
         before.iter().for_each(Channel::cut);
         let video = track.video;
-        let arrived = Arrived { track, of, mirror, before };
+        let arrived = Arrived { track, told, mirror, before };
         let channel =
             if video { self.picture(joined, arrived, &mut heard.tasks).await } else { self.sound(joined, arrived, &mut heard.tasks) };
         match channel {
@@ -271,7 +285,7 @@ impl Broadcaster {
     }
 
     async fn picture(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
-        let Arrived { track, of, mirror, before } = arrived;
+        let Arrived { track, told: Told { of, encrypted }, mirror, before } = arrived;
         let (kind, word) = match of {
             TrackSource::SourceScreenshare => (SourceKind::Screen, "screen"),
             _ => (SourceKind::Camera, "camera"),
@@ -298,12 +312,12 @@ impl Broadcaster {
             }
         };
         muted.send_replace(is_muted);
-        let take_in = self.room.shared.frame_path.spawn(pump::take_in(video, stream.clone(), self.room.clone()));
+        let take_in = self.room.shared.frame_path.spawn(pump::take_in(video, stream.clone(), self.room.clone(), encrypted));
         Ok(Channel { sid, medium: Medium::Picture(stream), take_in, muted })
     }
 
     fn sound(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
-        let Arrived { track, of, mirror, before } = arrived;
+        let Arrived { track, told: Told { of, .. }, mirror, before } = arrived;
         let (sid, is_muted) = (track.sid.clone(), track.muted);
         let audio = AudioStream::of(joined, track, sound::RATE, sound::CHANNELS).map_err(|error| error.to_string())?;
         let (line, muted) = match before {

@@ -21,8 +21,6 @@ use super::meter;
 
 /// Orders that wait while the room is joined, at most.
 const ORDERS_MAX: usize = 32;
-/// A mirror publishes and hears nothing.
-const OPTIONS: Options = Options { subscribe: false, dynacast: true, key: None };
 
 /// How a mirror gets into its room; made anew for each try, since tokens run out.
 pub type Ticket = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -31,7 +29,7 @@ enum Order {
     Video { name: String, size: (u32, u32), from: TrackSource, encoding: Encoding, tell: Tell<VideoTrack> },
     Audio { name: String, from: TrackSource, rate: u32, channels: u32, tell: Tell<AudioTrack> },
     TakeBack { epoch: u64, sid: String },
-    Say { topic: &'static str, text: String },
+    Say { topic: &'static str, text: String, attributes: HashMap<String, String> },
 }
 
 type Tell<T> = oneshot::Sender<Result<Published<T>, Error>>;
@@ -50,11 +48,14 @@ pub struct Published<T> {
 }
 
 impl Mirror {
-    /// Joins the viewers' room, and stays there until the last clone of this is dropped; the task ends when it has left.
-    pub fn join(library: &'static Library, url: String, ticket: Ticket) -> (Self, JoinHandle<()>) {
+    /// Joins the viewers' room, and stays there until the last clone of this is dropped; the task ends when it has left. `key` is the room's,
+    /// if it is encrypted end to end.
+    pub fn join(library: &'static Library, url: String, key: Option<Vec<u8>>, ticket: Ticket) -> (Self, JoinHandle<()>) {
+        // It publishes and hears nothing.
+        let options = Options { subscribe: false, dynacast: true, key };
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, epoch) = watch::channel(0);
-        let task = tokio::spawn(run(library, url, ticket, received, tell));
+        let task = tokio::spawn(run(library, url, options, ticket, received, tell));
         (Self { orders, epoch }, task)
     }
 
@@ -89,9 +90,9 @@ impl Mirror {
     }
 
     /// Says something to the viewers, in the broadcaster's place; lost while there is no connection.
-    pub async fn say(&self, topic: &'static str, text: &str) {
+    pub async fn say(&self, topic: &'static str, text: &str, attributes: HashMap<String, String>) {
         // A mirror that is gone says nothing.
-        let _ = self.orders.send(Order::Say { topic, text: text.to_owned() }).await;
+        let _ = self.orders.send(Order::Say { topic, text: text.to_owned(), attributes }).await;
     }
 
     /// Takes a track back; one of an earlier connection is gone already.
@@ -102,11 +103,18 @@ impl Mirror {
 }
 
 /// Returns when nobody has orders any more.
-async fn run(library: &'static Library, url: String, ticket: Ticket, mut orders: mpsc::Receiver<Order>, tell: watch::Sender<u64>) {
+async fn run(
+    library: &'static Library,
+    url: String,
+    options: Options,
+    ticket: Ticket,
+    mut orders: mpsc::Receiver<Order>,
+    tell: watch::Sender<u64>,
+) {
     let (mut pauses, mut epoch) = (retries().build(), 0_u64);
     loop {
         let joined = match ticket() {
-            Ok(token) => Room::join(library, &url, &token, OPTIONS).await.map_err(|error| error.to_string()),
+            Ok(token) => Room::join(library, &url, &token, options.clone()).await.map_err(|error| error.to_string()),
             Err(reason) => Err(reason),
         };
         match joined {
@@ -166,8 +174,8 @@ async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -
                 unpublish(&room, &sid).await;
             }
             Some(Order::TakeBack { .. }) => {}
-            Some(Order::Say { topic, text }) => {
-                if let Err(error) = room.send_text(topic, &text, HashMap::new(), &[], None).await {
+            Some(Order::Say { topic, text, attributes }) => {
+                if let Err(error) = room.send_text(topic, &text, attributes, &[], None).await {
                     tracing::warn!(%error, "a moderated message is not said");
                 }
             }

@@ -9,11 +9,14 @@
 //! broadcaster is attended whether its coming is told by its token, by a webhook, or found by a round.
 
 pub mod attendance;
+pub mod bearer;
 pub mod guard;
 mod ingest;
+pub mod keys;
 pub mod meter;
 mod mirror;
 pub mod names;
+pub mod post;
 pub mod presence;
 mod pump;
 pub mod server;
@@ -35,11 +38,14 @@ use super::{Service, chat};
 use crate::config::{self, ServerUrl};
 use crate::media::frame::Micros;
 use attendance::Attendance;
+use bearer::{Bearer, BearerError};
 use guard::Place;
+use keys::{SharedKeys, SharedKeysError};
 use names::NameError;
+use post::{Author, Post, PostError, Posted};
 use presence::{Audience, Presence};
 use server::Server;
-use token::{Mint, Minted, Role, Secrets, SecretsError, TokenError};
+use token::{Mint, Minted, Role, Sealed, Secrets, SecretsError, TokenError};
 use webhook::{Happened, Notice, Webhooks};
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,8 @@ pub enum LiveKitError {
         "a LiveKit server is configured ({0}), but neither LIVEKIT_API_KEY nor LIVEKIT_API_SECRET is set: set both, as the server's `keys` has them"
     )]
     NoSecrets(ServerUrl),
+    #[error(transparent)]
+    SharedKeys(#[from] SharedKeysError),
     #[error(transparent)]
     Library(#[from] scrim_livekit::Error),
     #[error("LiveKit's client library can't be found: {0}")]
@@ -92,6 +100,8 @@ pub struct LiveKit {
     /// Where the host reaches the server.
     pub url: ServerUrl,
     pub attendance: Arc<Attendance>,
+    post: Post,
+    secrets: Secrets,
     presence: Mutex<Presence>,
     /// The guard is to look now.
     call: Arc<Notify>,
@@ -101,15 +111,19 @@ impl LiveKit {
     /// Nothing is asked of the server yet.
     ///
     /// # Errors
-    /// When LiveKit's client library can't be loaded.
+    /// When LiveKit's client library can't be loaded, or the file of shared keys can't be read.
     pub fn new(config: config::LiveKit, url: ServerUrl, secrets: Secrets) -> Result<Self, LiveKitError> {
         let ttl = Duration::from_secs(u64::from(config.token_ttl_s.get()));
         let library = Library::load(&scrim_toolchain::assets::path("liblivekit_ffi.so")?)?;
         let mint = Mint::new(secrets.clone(), ttl, &config.ingest_suffix);
+        let keys = config.shared_keys_file.as_deref().map(SharedKeys::read).transpose()?.unwrap_or_default();
+        let attendance = Arc::new(Attendance::new(library, url.websocket(), mint.clone(), &config, keys));
         Ok(Self {
             server: Server::new(&url.http(), &secrets),
             webhooks: Webhooks::new(&secrets),
-            attendance: Arc::new(Attendance::new(library, url.websocket(), mint.clone(), &config)),
+            post: Post::new(attendance.clone()),
+            attendance,
+            secrets,
             mint,
             config,
             url,
@@ -157,6 +171,20 @@ impl LiveKit {
     }
 
     async fn admit(&self, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
+        let name = self.judged_name(room, name).await?;
+        let minted = self.mint.mint(&room.name, &name, role)?;
+        let rooms = match role {
+            Role::Moderator => self.moderator_rooms(&room.name, &minted.identity, &name)?,
+            Role::Broadcaster | Role::Viewer => Vec::new(),
+        };
+        Ok(Admission { minted, url: self.for_browsers().websocket(), rooms })
+    }
+
+    /// A name as others may see it in a room.
+    ///
+    /// # Errors
+    /// When it can't be one, is refused by the room's text policy, or looks like a broadcaster's.
+    async fn judged_name(&self, room: &Arc<Room>, name: &str) -> Result<String, TokenRefused> {
         let name = names::display_name(name)?;
         if self.presence().looks_like_a_broadcaster(&room.name, &name) {
             return Err(TokenRefused::Taken(room.name.to_string()));
@@ -170,12 +198,29 @@ impl LiveKit {
             room.tell("name", json!({ "event": "refused", "category": category, "characters": name.chars().count() }));
             return Err(TokenRefused::Flagged(category));
         }
-        let minted = self.mint.mint(&room.name, &name, role)?;
-        let rooms = match role {
-            Role::Moderator => self.moderator_rooms(&room.name, &minted.identity, &name)?,
-            Role::Broadcaster | Role::Viewer => Vec::new(),
-        };
-        Ok(Admission { minted, url: self.for_browsers().websocket(), rooms })
+        Ok(name)
+    }
+
+    /// Says to a room's viewers what somebody writes who has a key, under a name that the room's text policy lets pass.
+    ///
+    /// # Errors
+    /// When the name or the message is not taken.
+    pub async fn post_as(&self, room: &Arc<Room>, by: &str, name: &str, text: String) -> Result<Posted, PostError> {
+        let name = self.judged_name(room, name).await?;
+        self.post.post(room, Author { identity: format!("{by}~{name}"), name }, text).await
+    }
+
+    /// Says to a room's viewers what somebody writes who is one of them.
+    ///
+    /// # Errors
+    /// When the token is none for the room, a viewer is not in it, or the message is not taken.
+    pub async fn post_with(&self, room: &Arc<Room>, token: &str, text: String) -> Result<Posted, PostError> {
+        let Bearer { identity, name, kind } = bearer::bearer(&self.secrets, &self.mint, &room.name, token)?;
+        // One that was put out writes no more.
+        if kind == Sealed::Viewer && !self.presence().is_viewer(&room.name, &identity) {
+            return Err(BearerError::Away.into());
+        }
+        self.post.post(room, Author { identity, name }, text).await
     }
 
     /// Where the server is reached from outside.
@@ -240,6 +285,7 @@ impl LiveKit {
         let (broadcasters, viewers) = presence.everybody();
         drop(presence);
         service.all().iter().for_each(|room| self.tell_audience(room));
+        self.post.forget();
         metrics::gauge!(meter::PARTICIPANTS, "kind" => "broadcaster").set(broadcasters as f64);
         metrics::gauge!(meter::PARTICIPANTS, "kind" => "viewer").set(viewers as f64);
     }

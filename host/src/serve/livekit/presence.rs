@@ -141,6 +141,11 @@ impl Presence {
         self.rooms.get(room).map(|room| room.broadcasters.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// Whether somebody is in the room as a viewer.
+    pub fn is_viewer(&self, room: &str, identity: &str) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.viewers.contains(identity))
+    }
+
     /// Whether a broadcaster in the room has a name that this one would be taken for.
     pub fn looks_like_a_broadcaster(&self, room: &str, name: &str) -> bool {
         let looks = names::looks(name);
@@ -225,6 +230,7 @@ mod tests {
         let mut presence = Presence::default();
         presence.reconcile(&mint, &listed(&[&bob.token, &cid.token]));
         assert_eq!(counts(&presence), (1, 1, 2, 2, 2));
+        assert!(presence.is_viewer("studio", &bob.identity) && !presence.is_viewer("studio", &ann.identity));
         assert_eq!((presence.everybody(), presence.broadcasters("studio")), ((1, 2), vec![ann.identity.clone()]));
         assert!(presence.looks_like_a_broadcaster("studio", "ANN") && presence.looks_like_a_broadcaster("studio", " А n n"));
         assert!(!presence.looks_like_a_broadcaster("studio", "Anna") && !presence.looks_like_a_broadcaster("other", "Ann"));

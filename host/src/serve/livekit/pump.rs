@@ -25,6 +25,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How often that is repeated: a viewer who joins meanwhile must get a picture, too.
 const CARD_EVERY: Duration = Duration::from_millis(500);
 
+/// An encrypted track of which no picture came for so long has another key, or sends none.
+const UNREAD_AFTER: Duration = Duration::from_secs(5);
+
 /// How a picture track is published.
 pub struct Picture {
     pub from: TrackSource,
@@ -32,11 +35,26 @@ pub struct Picture {
     pub encoding: Encoding,
 }
 
-/// A track's frames into its stream, until either ends.
-pub async fn take_in(mut video: VideoStream, stream: Arc<Stream>, room: Arc<Room>) {
+/// A track's frames into its stream, until either ends. `encrypted`: end to end, with a key that may not be ours.
+pub async fn take_in(mut video: VideoStream, stream: Arc<Stream>, room: Arc<Room>, encrypted: bool) {
     let mut number = stream.last_sequence().map_or(0, |last| last + 1);
     let (mut lost, mut controls, mut refusal_told) = (0, stream.controls(), false);
-    while let Some(received) = video.next().await {
+    // The library does not say that a key is not the one: no picture comes.
+    let mut unread = encrypted;
+    loop {
+        let received = match tokio::time::timeout(UNREAD_AFTER, video.next()).await {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(_) => {
+                if std::mem::take(&mut unread) {
+                    let reason = "no picture of it can be read: is it encrypted with the room's key of livekit.shared_keys_file?";
+                    tracing::warn!(room = %room.name, reason, "a track is not seen");
+                    room.tell("livekit", json!({ "event": "unread", "source": stream.source_id(), "reason": reason }));
+                }
+                continue;
+            }
+        };
+        unread = false;
         if stream.has_ended() {
             return;
         }

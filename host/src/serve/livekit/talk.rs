@@ -93,7 +93,7 @@ async fn judge_all(
         let mode = room.settled().config.room.chat;
         let (outcome, shown) = (passed.outcome(mode), passed.shown(mode).map(str::to_owned));
         if let Some(shown) = &shown {
-            mirror.say(CHAT, shown).await;
+            mirror.say(CHAT, shown, HashMap::new()).await;
         }
         // The broadcaster may be gone.
         let _ = tell.send(Answer { id, outcome, shown, reason: passed.fault }).await;

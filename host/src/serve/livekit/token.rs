@@ -115,6 +115,8 @@ pub enum Sealed {
     Host,
     /// A broadcaster as viewers see it: published by Scrim.
     Mirror,
+    /// Scrim itself, hidden in the viewers' room: it says what was written over HTTP.
+    Chat,
 }
 
 /// What a participant may do in its room.
@@ -130,7 +132,7 @@ pub struct Rights {
 }
 
 impl Sealed {
-    pub const ALL: [Self; 6] = [Self::Broadcaster, Self::Watching, Self::Viewer, Self::Moderator, Self::Host, Self::Mirror];
+    pub const ALL: [Self; 7] = [Self::Broadcaster, Self::Watching, Self::Viewer, Self::Moderator, Self::Host, Self::Mirror, Self::Chat];
 
     /// As the seal has it.
     pub fn word(self) -> &'static str {
@@ -141,6 +143,7 @@ impl Sealed {
             Self::Moderator => "moderator",
             Self::Host => "host",
             Self::Mirror => "mirror",
+            Self::Chat => "chat",
         }
     }
 
@@ -155,6 +158,7 @@ impl Sealed {
             // It tells the broadcaster what became of what it wrote.
             Self::Host => Rights { subscribe: true, hidden: true, data: true, ..nothing },
             Self::Mirror => Rights { publish: true, data: true, ..nothing },
+            Self::Chat => Rights { data: true, hidden: true, ..nothing },
         }
     }
 }
@@ -242,6 +246,14 @@ impl Mint {
     /// When the token can't be signed.
     pub fn mirror(&self, room: &str, broadcaster_identity: &str, display_name: &str) -> Result<String, TokenError> {
         self.signed(room, &mirror_of(broadcaster_identity), display_name, Sealed::Mirror, OWN_TTL)
+    }
+
+    /// The host's token to say in the viewers' room what was written over HTTP.
+    ///
+    /// # Errors
+    /// When there is no randomness for an identity, or the token can't be signed.
+    pub fn chat(&self, room: &str) -> Result<String, TokenError> {
+        self.signed(room, &format!("scrim~chat~{}", random::<4>()?), "", Sealed::Chat, OWN_TTL)
     }
 
     /// A broadcaster's own room.

@@ -6,6 +6,7 @@
 
 import { Refused } from "/host.js";
 import { $, write } from "/parts.js";
+import { TOPIC, hearChat, offerChat, sayOutcome } from "/livekit/chat.js";
 import { begin, ended, keepJoined, passes, showQuality, showStatus } from "/livekit/rooms.js";
 import { offerSound, showRoom, tile } from "/livekit/tiles.js";
 
@@ -148,6 +149,7 @@ begin(async (library, name) => {
     pass: pass.get,
     refused: pass.forget,
     prepare(room) {
+      room.registerTextStreamHandler("scrim.chat", async (reader) => sayOutcome(JSON.parse(await reader.readAll())));
       room.on(lk.RoomEvent.ConnectionQualityChanged, (quality, who) => {
         if (who === room.localParticipant) showQuality(lk, $("quality"), quality);
       });
@@ -176,6 +178,7 @@ begin(async (library, name) => {
       const mine = ({ identity: theirs }) => theirs === `mirror~${identity}`;
       showRoom(lk, room, $("seen"), { mine, changed: (count) => { $("unseen").hidden = count > 0; } });
       offerSound(lk, room, $("sound"));
+      hearChat(room);
     },
     tell(state, text) {
       if (state === "over") state = "gone";
@@ -183,6 +186,11 @@ begin(async (library, name) => {
       write($("view"), state === "live" ? "as viewers see it" : text);
     },
   });
+});
+
+offerChat(async (text) => {
+  // The host hears it in this broadcaster's own room, and answers there.
+  await sending.room.localParticipant.sendText(text, { topic: TOPIC });
 });
 
 async function leave(why) {

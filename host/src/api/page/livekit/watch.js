@@ -2,13 +2,14 @@
 
 import { call } from "/host.js";
 import { $, write } from "/parts.js";
+import { hearChat, offerChat } from "/livekit/chat.js";
 import { begin, ended, inRoom, keepJoined, passes, showQuality, showStatus } from "/livekit/rooms.js";
 import { offerSound, showRoom } from "/livekit/tiles.js";
 
 /** How often the host is asked whether it is there while no picture is. */
 const ASK_EVERY_MS = 3000;
 
-let kept = null, isJoined = false, live = false, wasLive = false;
+let kept = null, pass = null, isJoined = false, live = false, wasLive = false;
 
 /** Nobody is live, or what was live is interrupted: the host knows who broadcasts. */
 async function sayNobody() {
@@ -28,7 +29,7 @@ function changed(pictures, heard) {
 }
 
 begin(async (lk, name) => {
-  const pass = passes(name, "viewer");
+  pass = passes(name, "viewer");
   await pass.get();
   $("join-form").hidden = true;
   $("stage").hidden = false;
@@ -40,6 +41,7 @@ begin(async (lk, name) => {
     prepare(room) {
       showRoom(lk, room, $("tiles"), { changed });
       offerSound(lk, room, $("sound"));
+      hearChat(room);
       room.on(lk.RoomEvent.ConnectionQualityChanged, (quality, who) => {
         if (who === room.localParticipant) showQuality(lk, $("quality"), quality);
       });
@@ -62,5 +64,7 @@ async function leave(why) {
   ended(why);
 }
 
+// A viewer says nothing over LiveKit; its token lets it write to the host.
+offerChat(async (text) => call("POST", inRoom("/chat"), { text }, (await pass.get()).token));
 $("leave").addEventListener("click", () => leave());
 setInterval(sayNobody, ASK_EVERY_MS);
