@@ -14,7 +14,7 @@ use scrim_livekit::{
 use scrim_tests::clip;
 use scrim_tests::coverage::reference;
 use scrim_tests::livekit::{Server, alone, library};
-use scrim_tests::served::Served;
+use scrim_tests::served::{Answer, Served};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -28,6 +28,15 @@ const BLACK_MAX: u8 = 40;
 
 /// Runs a test in a network of its own, with a server and a host of its own that has a room `studio`.
 fn with_a_host<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, Served, &'static Library) -> F) -> Result<()> {
+    with_a_host_and("", "", test)
+}
+
+/// As [`with_a_host`], with more in its configuration, and a file `shared-keys` beside it that `[livekit]` names.
+fn with_a_host_and<F: Future<Output = Result<()>>>(
+    more: &str,
+    shared_keys: &str,
+    test: impl FnOnce(Server, Served, &'static Library) -> F,
+) -> Result<()> {
     if alone()? {
         return Ok(());
     }
@@ -35,7 +44,9 @@ fn with_a_host<F: Future<Output = Result<()>>>(test: impl FnOnce(Server, Served,
     let server = Server::start(folder.path())?;
     let data_dir = folder.path().join("data");
     std::fs::create_dir(&data_dir)?;
-    let host = Served::start_livekit(&data_dir, &server, "")?;
+    let keys = folder.path().join("shared-keys");
+    std::fs::write(&keys, shared_keys)?;
+    let host = Served::start_livekit(&data_dir, &server, &format!("{more}[livekit]\nshared_keys_file = {keys:?}\n"))?;
     host.json("POST", "/v1/rooms", &json!({ "name": "studio", "cover": ["FACE_*"] }))?.expect(201)?;
     let library = library()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -197,7 +208,7 @@ fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
 }
 
 /// Comes back when something holds, which it does before long.
-async fn eventually(holds: impl Fn() -> Result<bool>) -> Result<()> {
+async fn eventually(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let begin = Instant::now();
     while !holds()? {
         ensure!(begin.elapsed() < SOON, "it does not come about");
@@ -405,6 +416,156 @@ fn a_server_that_restarts_gets_its_rooms_back_covered() -> Result<()> {
         subscribed(&mut viewer).await?;
         drop(server);
         drop((stream, viewer, broadcaster));
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
+/// Says something over HTTP, with whatever stands for a key.
+fn post(host: &Served, bearer: Option<&str>, body: &Value) -> Result<Answer> {
+    let bearer = bearer.map(|token| format!("Bearer {token}"));
+    let headers: Vec<_> =
+        bearer.iter().map(|value| ("authorization", value.as_str())).chain([("content-type", "application/json")]).collect();
+    host.send("POST", "/v1/rooms/studio/chat", &headers, body.to_string().as_bytes())
+}
+
+/// A text of the chat, and who is said to have written it.
+fn written(event: Event) -> Option<(String, String, String)> {
+    match event {
+        Event::Text { identity, topic, text, attributes, .. } if topic == "lk.chat" => {
+            Some((identity, attributes.get("scrim.author").cloned().unwrap_or_default(), text))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn viewers_write_with_their_own_tokens_and_the_policy_reads_it_first() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let _until_the_end = server;
+        let (vera, zoe) = (token(&host, "Vera", "viewer")?, token(&host, "Zoe", "viewer")?);
+        let text_of = |token: &Value, key: &str| token[key].as_str().map(str::to_owned).with_context(|| format!("{key} in {token}"));
+        let mut reader = join(library, &vera, VIEWER).await?;
+        let writer = join(library, &zoe, VIEWER).await?;
+        let (hers, me) = (text_of(&zoe, "token")?, text_of(&zoe, "identity")?);
+        // Until the host has seen that she is there.
+        let hello = json!({ "text": "good evening to all of you" });
+        let mut first = Value::Null;
+        eventually(|| {
+            let answer = post(&host, Some(&hers), &hello)?;
+            ensure!([200, 409].contains(&answer.status), "{answer:?}");
+            let there = answer.status == 200;
+            first = if there { answer.json()? } else { Value::Null };
+            Ok(there)
+        })
+        .await?;
+        ensure!(first["outcome"] == "passed" && first["shown"] == hello["text"], "{first}");
+        let (from, author, text) = until(&mut reader, "the message", written).await?;
+        ensure!(from.starts_with("scrim~chat~") && author == "Zoe" && text == "good evening to all of you", "{from} {author} {text}");
+
+        let rude = post(&host, Some(&hers), &json!({ "text": "you are a fucking idiot" }))?.expect(200)?;
+        ensure!(rude["outcome"] == "masked", "{rude}");
+        let (_, _, text) = until(&mut reader, "the masked message", written).await?;
+        ensure!(Some(text.as_str()) == rude["shown"].as_str() && text.contains('*') && !text.contains("fucking"), "{text}");
+
+        // A program with a key says who writes; the name is judged as any other.
+        let answer = post(&host, None, &json!({ "text": "the doors are open", "author": "Front desk" }))?.expect(200)?;
+        ensure!(answer["outcome"] == "passed", "{answer}");
+        let (_, author, text) = until(&mut reader, "the program's message", written).await?;
+        ensure!((&*author, &*text) == ("Front desk", "the doors are open"), "{author}: {text}");
+        for (body, status) in [
+            (json!({ "text": "who?" }), 422),
+            (json!({ "text": "hm", "author": "you fucking idiot" }), 422),
+            (json!({ "text": "hm", "author": "turned \u{202e}around" }), 422),
+            (json!({ "text": "x".repeat(4097), "author": "Ann" }), 422),
+            (json!({ "text": "  ", "author": "Ann" }), 422),
+        ] {
+            ensure!(post(&host, None, &body)?.status == status, "{body}");
+        }
+
+        // Nobody else: no other room's token, no broadcaster's for its own room, none that is no token, none that speaks for another.
+        host.json("POST", "/v1/rooms", &json!({ "name": "attic" }))?.expect(201)?;
+        let elsewhere = host.json("POST", "/v1/rooms/attic/tokens", &json!({ "name": "Eve", "role": "viewer" }))?.expect(201)?;
+        let bob = token(&host, "Bob", "broadcaster")?;
+        for (bearer, body, status) in [
+            (text_of(&elsewhere, "token")?, json!({ "text": "hi" }), 403),
+            (text_of(&bob, "token")?, json!({ "text": "hi" }), 403),
+            (format!("{}x", &hers[..hers.len() - 4]), json!({ "text": "hi" }), 401),
+            (hers.clone(), json!({ "text": "hi", "author": "Vera" }), 422),
+        ] {
+            let answer = post(&host, Some(&bearer), &body)?;
+            ensure!(answer.status == status, "{status}: {answer:?}");
+        }
+        // A broadcaster's second token is a viewer's.
+        ensure!(post(&host, Some(&text_of(&bob, "view_token")?), &json!({ "text": "nice to be here" }))?.status == 200);
+        ensure!(until(&mut reader, "the broadcaster's message", written).await?.1 == "Bob");
+
+        // Who writes too fast is told so, and nobody else is.
+        let flood = (0..12).map(|_| post(&host, Some(&hers), &json!({ "text": "again" }))).collect::<Result<Vec<_>>>()?;
+        let hasty = flood.iter().find(|answer| answer.status == 429).context("nobody was told to slow down")?;
+        ensure!(hasty.header("retry-after").is_some(), "{hasty:?}");
+        ensure!(post(&host, None, &json!({ "text": "calm down", "author": "Front desk" }))?.status == 200);
+
+        // A room may refuse instead of masking.
+        host.json("PATCH", "/v1/rooms/studio", &json!({ "chat": "refuse" }))?.expect(200)?;
+        let refused = post(&host, None, &json!({ "text": "you are a fucking idiot", "author": "Ann" }))?.expect(200)?;
+        ensure!(refused["outcome"] == "refused" && refused["shown"].is_null(), "{refused}");
+
+        // Who has left writes no more, though its token holds.
+        writer.leave().await?;
+        println!("{me} has left");
+        eventually(|| Ok(post(&host, Some(&hers), &json!({ "text": "still here" }))?.status == 409)).await?;
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
+#[test]
+fn an_encrypted_room_is_moderated_with_its_key_and_not_without() -> Result<()> {
+    with_a_host_and("", "studio the shared key\n", |server, host, library| async move {
+        let _until_the_end = server;
+        let (frame, face) = face()?;
+        let with = |key: &str, options: Options| Options { key: Some(key.as_bytes().to_vec()), ..options };
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, with("the shared key", VIEWER)).await?;
+        let mut stranger = join(library, &token(&host, "Sue", "viewer")?, VIEWER).await?;
+        let broadcaster = join(library, &token(&host, "Bob", "broadcaster")?, with("the shared key", PUBLISHER)).await?;
+        let camera = Camera::start(&broadcaster, frame.clone(), TrackSource::SourceCamera).await?;
+        let told = |event| match event {
+            Event::Published { encrypted, .. } => Some(encrypted),
+            _ => None,
+        };
+        ensure!(until(&mut viewer, "the mirror's track", told).await?, "what the host publishes is not encrypted");
+        let (_, remote) = subscribed(&mut viewer).await?;
+        let mut stream = VideoStream::of(&viewer, remote)?;
+        let mut clear = 0;
+        for number in 0..90 {
+            let received = timeout(SOON, stream.next()).await?.context("the stream goes on")?;
+            let covered = black(&received.picture, face);
+            ensure!(covered >= 0.95, "frame {number} shows {:.0} % of the face", 100.0 * (1.0 - covered));
+            clear += usize::from(black(&received.picture, Rect::FULL) < 0.6);
+        }
+        ensure!(clear > 30, "{clear} of 90 frames in the clear");
+        // Without the key there is no picture.
+        let (_, remote) = subscribed(&mut stranger).await?;
+        let mut nothing = VideoStream::of(&stranger, remote)?;
+        ensure!(timeout(Duration::from_secs(3), nothing.next()).await.is_err(), "somebody without the key saw a picture");
+        say(&broadcaster, "for us alone").await?;
+        ensure!(until(&mut viewer, "the message", text_of).await?.1 == "for us alone");
+        drop((camera, nothing, stream));
+
+        // Another key: no picture of it can be read, nothing is published, and the event says why.
+        let events = || Ok::<_, anyhow::Error>(host.get("/v1/rooms/studio/events?limit=500")?.expect(200)?["events"].to_string());
+        let other = join(library, &token(&host, "Eve", "broadcaster")?, with("another key", PUBLISHER)).await?;
+        let _eves = Camera::start(&other, frame.clone(), TrackSource::SourceCamera).await?;
+        eventually(|| Ok(events()?.contains("no picture of it can be read"))).await?;
+
+        // A room that the host has no key of: the event says so at once.
+        host.json("POST", "/v1/rooms", &json!({ "name": "attic", "cover": ["FACE_*"] }))?.expect(201)?;
+        let minted = host.json("POST", "/v1/rooms/attic/tokens", &json!({ "name": "Ann", "role": "broadcaster" }))?.expect(201)?;
+        let ann = join(library, &minted, with("the shared key", PUBLISHER)).await?;
+        let _anns = Camera::start(&ann, frame, TrackSource::SourceCamera).await?;
+        let attic = || Ok::<_, anyhow::Error>(host.get("/v1/rooms/attic/events?limit=500")?.expect(200)?["events"].to_string());
+        eventually(|| Ok(attic()?.contains("this host has no key for it"))).await?;
+        ensure!(host.get("/v1/rooms/attic")?.expect(200)?["live"] == json!([]), "it is live");
+        drop((other, ann, broadcaster));
         host.terminate(Duration::from_secs(20))
     })
 }

@@ -293,7 +293,7 @@ impl From<PostError> for Problem {
             PostError::Bearer(BearerError::Bad(_) | BearerError::Foreign) => Self::new(StatusCode::UNAUTHORIZED, detail),
             PostError::Bearer(BearerError::OtherRoom | BearerError::Broadcaster) => Self::new(StatusCode::FORBIDDEN, detail),
             PostError::Bearer(BearerError::Away) => Self::new(StatusCode::CONFLICT, detail),
-            PostError::Long(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            PostError::Empty | PostError::Long(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             PostError::Fast | PostError::Full => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
         }
     }

@@ -44,6 +44,8 @@ pub enum PostError {
     Name(#[from] TokenRefused),
     #[error(transparent)]
     Bearer(#[from] BearerError),
+    #[error("the message says nothing: give it some text")]
+    Empty,
     #[error("the message has {0} bytes: at most {TEXT_MAX} are taken")]
     Long(usize),
     #[error("too many messages at once: write again in a moment")]
@@ -93,6 +95,9 @@ impl Post {
     /// # Errors
     /// When it is too long, or too many come at once.
     pub async fn post(&self, room: &Arc<Room>, author: Author, text: String) -> Result<Posted, PostError> {
+        if text.trim().is_empty() {
+            return Err(PostError::Empty);
+        }
         if text.len() > TEXT_MAX {
             return Err(PostError::Long(text.len()));
         }
