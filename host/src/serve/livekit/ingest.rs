@@ -97,6 +97,8 @@ struct Heard {
     absent_since: Option<Instant>,
     /// What it writes, in order, and what became of it.
     talk: Option<Talk>,
+    /// This host has no place for it.
+    turned_away: bool,
 }
 
 /// When to stop: the host drains, or the room is stopped.
@@ -182,6 +184,9 @@ impl Broadcaster {
     async fn hear(&self, mut joined: Joined, heard: &mut Heard, ends: &mut Ends) -> End {
         heard.reconnecting = false;
         loop {
+            if heard.turned_away {
+                return End::Gone;
+            }
             let patience = if heard.mirror.is_some() { BACK_MAX } else { EMPTY_MAX };
             let given_up = heard.absent_since.unwrap_or_else(Instant::now) + patience;
             let event = tokio::select! {
@@ -245,6 +250,7 @@ impl Broadcaster {
 
     fn left(&self, heard: &mut Heard) {
         self.finish(heard, "the broadcaster left");
+        self.attendance.leaves(&self.ingest());
         heard.absent_since = Some(Instant::now());
         self.room.tell("livekit", json!({ "event": "left", "identity": self.identity }));
     }
@@ -258,6 +264,13 @@ impl Broadcaster {
     async fn subscribed(&self, joined: &Joined, track: RemoteTrack, heard: &mut Heard) {
         let (Some(mirror), Some(of)) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
         heard.tasks.retain(|task| !task.is_finished());
+        if track.video
+            && let Some(service) = self.service.upgrade()
+            && self.attendance.arrives(&service, &self.room, &self.identity).is_err()
+        {
+            heard.turned_away = true;
+            return;
+        }
         let before = heard.channels.remove(&of);
         before.iter().for_each(Channel::cut);
         let video = track.video;
