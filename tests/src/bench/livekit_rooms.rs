@@ -141,8 +141,8 @@ async fn rooms(options: &Options, camera: &Camera, looks: bool) -> Result<()> {
         frames.beyond_ms(0.99, DELAY_MS),
     );
     println!(
-        "  a look every {:.1} frames; cores: host {own:.2}, LiveKit's server {theirs:.2}, broadcasters and viewers {clients:.2}",
-        taken / looked
+        "  {:.2} looks a frame; cores: host {own:.2}, LiveKit's server {theirs:.2}, broadcasters and viewers {clients:.2}",
+        looked / taken
     );
     drop(pairs);
     Ok(())

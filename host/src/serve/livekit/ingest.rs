@@ -77,6 +77,7 @@ impl Channel {
 struct Arrived {
     track: RemoteTrack,
     of: TrackSource,
+    size: (u32, u32),
     mirror: Mirror,
     /// What the same source had before.
     before: Option<Channel>,
@@ -89,8 +90,8 @@ struct Heard {
     mirror: Option<Mirror>,
     /// Of the mirror and its pumps.
     tasks: Vec<JoinHandle<()>>,
-    /// Tracks by their sids.
-    published: HashMap<String, TrackSource>,
+    /// Tracks by their sids, with the size of their pictures as the publisher says.
+    published: HashMap<String, (TrackSource, (u32, u32))>,
     /// The server is being reached again: what goes now may come back.
     reconnecting: bool,
     /// None while it is there.
@@ -210,8 +211,8 @@ impl Broadcaster {
                 Some(Event::Published { identity, source, encrypted: true, .. }) if identity == self.identity => {
                     self.refused(source, "it is encrypted end to end and this host has no key for it: it cannot be judged");
                 }
-                Some(Event::Published { identity, sid, source, .. }) if identity == self.identity => {
-                    _ = heard.published.insert(sid, source)
+                Some(Event::Published { identity, sid, source, width, height, .. }) if identity == self.identity => {
+                    _ = heard.published.insert(sid, (source, (width, height)))
                 }
                 Some(Event::Subscribed { identity, track }) if identity == self.identity => self.subscribed(&joined, track, heard).await,
                 Some(Event::Unsubscribed { sid, .. }) => self.unsubscribed(heard, &sid),
@@ -262,7 +263,7 @@ impl Broadcaster {
     }
 
     async fn subscribed(&self, joined: &Joined, track: RemoteTrack, heard: &mut Heard) {
-        let (Some(mirror), Some(of)) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
+        let (Some(mirror), Some((of, size))) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
         heard.tasks.retain(|task| !task.is_finished());
         if track.video
             && let Some(service) = self.service.upgrade()
@@ -274,7 +275,7 @@ impl Broadcaster {
         let before = heard.channels.remove(&of);
         before.iter().for_each(Channel::cut);
         let video = track.video;
-        let arrived = Arrived { track, of, mirror, before };
+        let arrived = Arrived { track, of, size, mirror, before };
         let channel =
             if video { self.picture(joined, arrived, &mut heard.tasks).await } else { self.sound(joined, arrived, &mut heard.tasks) };
         match channel {
@@ -284,7 +285,7 @@ impl Broadcaster {
     }
 
     async fn picture(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
-        let Arrived { track, of, mirror, before } = arrived;
+        let Arrived { track, of, size, mirror, before } = arrived;
         let (kind, word) = match of {
             TrackSource::SourceScreenshare => (SourceKind::Screen, "screen"),
             _ => (SourceKind::Camera, "camera"),
@@ -304,7 +305,7 @@ impl Broadcaster {
             Some(before) => before.muted,
             None => {
                 let muted = watch::channel(is_muted).0;
-                let of = pump::Picture { from: of, name: word.to_owned(), encoding: self.attendance.encoding };
+                let of = pump::Picture { from: of, name: word.to_owned(), encoding: pump::encoding_for(self.attendance.encoding, size) };
                 let pump = pump::pictures(stream.clone(), mirror, of, muted.subscribe(), self.room.clone());
                 tasks.push(self.room.shared.frame_path.spawn(pump));
                 muted
@@ -316,7 +317,7 @@ impl Broadcaster {
     }
 
     fn sound(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
-        let Arrived { track, of, mirror, before } = arrived;
+        let Arrived { track, of, mirror, before, .. } = arrived;
         let (sid, is_muted) = (track.sid.clone(), track.muted);
         let audio = AudioStream::of(joined, track, sound::RATE, sound::CHANNELS).map_err(|error| error.to_string())?;
         let (line, muted) = match before {
