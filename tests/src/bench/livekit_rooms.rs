@@ -1,9 +1,10 @@
-//! `scrim-bench livekit-rooms [--seconds S] [--most N] [--pin CPUS]`: rooms of 360p at 15 frames/s, each with a broadcaster and a viewer, one after the
-//! other until the host refuses the next broadcaster its token; then how the frames of those that it took fared. Without looks, and with a look at
-//! every fifth frame.
+//! `scrim-bench livekit-rooms [--seconds S] [--most N] [--pin CPUS] [--load-percent P]`: rooms of 360p at 15 frames/s, each with a broadcaster and a
+//! viewer, one after the other until the host refuses the next broadcaster its token; then how the frames of those that it took fared. Without looks,
+//! and with a look at every fifth frame.
 //!
 //! Broadcasters, viewers and LiveKit's server run beside the host on the same cores, and what they take is told. `--pin 0` gives the host the first
-//! core alone. A frame is on time that left the host at most a frame's time (at 30 frames/s) after it was due, and reached its viewer.
+//! core alone; `--load-percent 100` lets the host refuse nobody for its load, for a machine that is busy with other things. A frame is on time that
+//! left the host at most a frame's time (at 30 frames/s) after it was due, and reached its viewer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,18 +32,20 @@ struct Options {
     seconds: f64,
     most: usize,
     pin: Option<String>,
+    load_percent: u32,
 }
 
 fn options(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { seconds: 20.0, most: 64, pin: None };
+    let mut options = Options { seconds: 20.0, most: 64, pin: None, load_percent: 85 };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         let value = words.next().with_context(|| format!("{word} needs a value"))?;
         match word.as_str() {
             "--seconds" => options.seconds = value.parse()?,
             "--most" => options.most = value.parse()?,
+            "--load-percent" => options.load_percent = value.parse()?,
             "--pin" => options.pin = Some(value.clone()),
-            other => bail!("{other:?} is not known: livekit-rooms [--seconds S] [--most N] [--pin CPUS]"),
+            other => bail!("{other:?} is not known: livekit-rooms [--seconds S] [--most N] [--pin CPUS] [--load-percent P]"),
         }
     }
     Ok(options)
@@ -81,7 +84,12 @@ async fn rooms(options: &Options, camera: &Camera, looks: bool) -> Result<()> {
     let data_dir = folder.path().join("data");
     std::fs::create_dir(&data_dir)?;
     let pin: Vec<&str> = options.pin.iter().flat_map(|cpus| ["taskset", "-c", cpus]).collect();
-    let host = Served::start_livekit_with(&pin, &data_dir, &server, CONFIGURATION)?;
+    let host = Served::start_livekit_with(
+        &pin,
+        &data_dir,
+        &server,
+        &format!("{CONFIGURATION}[limits]\nload_percent = {}\n", options.load_percent),
+    )?;
     let (mut pairs, mut refusal) = (Vec::new(), None);
     while pairs.len() < options.most {
         let room = format!("room-{}", pairs.len());
