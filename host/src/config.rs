@@ -298,6 +298,9 @@ pub struct Limits {
     /// Pixels a second of all sources together, in millions. 1080p at 30 frames/s takes 62.
     #[schemars(range(max = 1_000_000))]
     pub megapixels_per_second: NonZeroU32,
+    /// Share of the processors' time, in percent, up to which broadcasters of LiveKit rooms are taken on. The time is measured, other processes' included; a further broadcaster is reckoned with as much as those that are here take. 100: none is refused for it.
+    #[schemars(range(max = 100))]
+    pub load_percent: NonZeroU32,
 }
 
 impl Default for Limits {
@@ -307,6 +310,8 @@ impl Default for Limits {
             delay_line_mib: nz(512),
             // 4K at 60 frames/s is 498; measuring change on every frame costs about 1 ns a pixel and thread.
             megapixels_per_second: nz(500),
+            // What is left lets a busy second pass, and one broadcaster that sends larger pictures than the others.
+            load_percent: nz(85),
         }
     }
 }

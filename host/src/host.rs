@@ -105,13 +105,26 @@ impl Host {
     /// # Errors
     /// The limit, what is used of it, and what was asked.
     pub fn admit(&self, source_id: &str, settings: &Settings, format: &Format) -> Result<(), HostError> {
+        let demand = self.demand(settings, format);
+        Ok(self.admission.lock().unwrap_or_else(PoisonError::into_inner).admit(source_id, demand)?)
+    }
+
+    /// Whether so many live sources of these settings would be taken on; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Host::admit`].
+    pub fn fits(&self, source_id: &str, settings: &Settings, format: &Format, count: usize) -> Result<(), HostError> {
+        let demand = self.demand(settings, format).of_many(count);
+        Ok(self.admission.lock().unwrap_or_else(PoisonError::into_inner).check(source_id, demand)?)
+    }
+
+    fn demand(&self, settings: &Settings, format: &Format) -> Demand {
         // The account is kept in cores: a detector with fewer workers than there are takes more of each.
         let cost = |name: &str| {
             let (Some(cost), Some(lookout)) = (self.costs.get(name), self.lookouts.get(name)) else { return 0.0 };
             cost.of(format.width, format.height) * cores() as f64 / lookout.batcher.config().workers.max(1) as f64
         };
-        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(admission.admit(source_id, Demand::of(settings, format, cost))?)
+        Demand::of(settings, format, cost)
     }
 
     /// A live source has ended.

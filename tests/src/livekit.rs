@@ -25,31 +25,44 @@ pub const SECRET: &str = "a secret for tests alone, and long enough";
 /// # Errors
 /// When it failed there.
 pub fn alone() -> Result<bool> {
-    if std::env::var_os(INSIDE).is_some() {
-        return Ok(false);
-    }
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    let flags: &[&str] = if root { &["--net"] } else { &["--map-root-user", "--net"] };
-    if !Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        println!("this machine allows no network namespace: the test runs on its own interface");
-        return Ok(false);
-    }
+    let Some(mut inside) = namespace()? else { return Ok(false) };
     let name = std::thread::current().name().context("a test's thread has its name")?.to_owned();
-    let script = format!(
-        "ip link set lo up && ip link add scrim0 type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev scrim0 \
-         && ip link set scrim0 up && ip link set scrim1 up && exec \"$@\""
-    );
-    let output = Command::new("unshare")
-        .args(flags)
-        .args(["sh", "-c", &script, "sh"])
-        .arg(std::env::current_exe()?)
-        .args([&name, "--exact", "--nocapture", "--test-threads", "1"])
-        .env(INSIDE, "1")
-        .output()?;
+    let output = inside.args([&name, "--exact", "--nocapture", "--test-threads", "1"]).output()?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     ensure!(output.status.success() && said.contains("1 passed"), "{name} failed in its own network: {}", output.status);
     Ok(true)
+}
+
+/// As [`alone`], for a program: runs it again with these arguments.
+///
+/// # Errors
+/// When it failed there.
+pub fn alone_with(arguments: &[String]) -> Result<bool> {
+    let Some(mut inside) = namespace()? else { return Ok(false) };
+    let status = inside.args(arguments).status()?;
+    ensure!(status.success(), "it ended in its own network with {status}");
+    Ok(true)
+}
+
+/// This program in a network of its own, still without arguments; none where it is in one, or the machine allows none.
+fn namespace() -> Result<Option<Command>> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(None);
+    }
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let flags: &[&str] = if root { &["--net"] } else { &["--map-root-user", "--net"] };
+    if !Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        println!("this machine allows no network namespace: it runs on the machine's own interface");
+        return Ok(None);
+    }
+    let script = format!(
+        "ip link set lo up && ip link add scrim0 type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev scrim0 \
+         && ip link set scrim0 up && ip link set scrim1 up && exec \"$@\""
+    );
+    let mut command = Command::new("unshare");
+    command.args(flags).args(["sh", "-c", &script, "sh"]).arg(std::env::current_exe()?).env(INSIDE, "1");
+    Ok(Some(command))
 }
 
 /// Where a server of these tests is reached, started or not.
@@ -136,6 +149,10 @@ impl Server {
         self.child = spawn(&self.folder)?;
         self.listens()?;
         Ok(self)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn url(&self) -> String {

@@ -24,14 +24,16 @@ pub fn binary() -> Result<PathBuf> {
     found.with_context(|| format!("no scrim binary above {}: run `cargo build --release`", own.display()))
 }
 
-/// A configuration with faces covered by NudeNet, and the three shipped policies; `more` is added at its end.
+/// A configuration with faces covered by NudeNet, and the three shipped policies; `more` is added at its end. What else runs on the machine turns no
+/// broadcaster away.
 pub fn configuration(data_dir: &Path, more: &str) -> String {
     format!(
         "data_dir = {data_dir:?}\n\
          [detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n\
          [policy.cascade]\nplugin = \"skin-cascade@2.0.0\"\n\
          [policy.text]\nplugin = \"profanity-context@1.0.0\"\n\
-         [policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n{more}\n"
+         [policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n\
+         [limits]\nload_percent = 100\n{more}\n"
     )
 }
 
@@ -167,6 +169,20 @@ impl Served {
         let config = prepare(data_dir, more)?;
         let variables = [("LIVEKIT_URL", &*server.url()), ("LIVEKIT_API_KEY", livekit::KEY), ("LIVEKIT_API_SECRET", livekit::SECRET)];
         Self::start_with(data_dir, &["--config".as_ref(), config.as_os_str()], &variables)
+    }
+
+    /// As [`Served::start_livekit`], with the shipped plugins in its catalog and this configuration alone, by a program that runs it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_livekit_with(wrapper: &[&str], data_dir: &Path, server: &livekit::Server, configuration: &str) -> Result<Self> {
+        if !data_dir.join("plugins").is_dir() {
+            add_plugins(data_dir)?;
+        }
+        let config = data_dir.join("scrim.toml");
+        std::fs::write(&config, format!("data_dir = {data_dir:?}\n{configuration}"))?;
+        let variables = [("LIVEKIT_URL", &*server.url()), ("LIVEKIT_API_KEY", livekit::KEY), ("LIVEKIT_API_SECRET", livekit::SECRET)];
+        Self::spawn(wrapper, data_dir, &["--config".as_ref(), config.as_os_str()], &variables)
     }
 
     /// Starts a host with these flags and variables, on a port of its own; its log goes to `serve.log` in the data folder.

@@ -279,7 +279,7 @@ impl From<TokenRefused> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults)
             }
             TokenRefused::Taken(_) => Self::new(StatusCode::CONFLICT, detail),
-            TokenRefused::Unjudged(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            TokenRefused::Unjudged(_) | TokenRefused::NoPlace(..) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             TokenRefused::Token(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
         }
     }

@@ -117,7 +117,9 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
         part(livekit::server::WHAT.to_owned(), state == outside::State::Closed, format!("{}: calls are {}", livekit.url, state.as_str()));
     }
     let usage = host.usage();
-    part("capacity".to_owned(), true, usage.to_string());
+    let used = app.shared.load.used();
+    let processors = format!("processors {:.0} % in use, {:.0} % by this host", 100.0 * used.machine, 100.0 * used.own);
+    part("capacity".to_owned(), true, format!("{usage}; {processors}"));
     part("memory".to_owned(), true, resident());
     part("service".to_owned(), app.is_ready(), if app.is_draining() { "draining" } else { "ready" }.to_owned());
     parts

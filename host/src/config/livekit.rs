@@ -29,7 +29,7 @@ pub struct LiveKit {
     pub shared_keys_file: Option<PathBuf>,
     /// What moderated video is encoded with.
     pub codec: VideoCodec,
-    /// Bits a second of one moderated picture track, at most, in thousands.
+    /// Bits a second of one moderated picture track of 720p or more, at most, in thousands. A smaller one takes fewer, in proportion.
     #[schemars(range(min = 50, max = 50_000))]
     pub bitrate_kbps: NonZeroU32,
     /// Smaller layers beside the whole picture, for viewers with less bandwidth. Each costs another encoding.

@@ -70,6 +70,18 @@ impl Demand {
     }
 }
 
+impl Demand {
+    /// Of so many that are alike.
+    pub fn of_many(self, count: usize) -> Self {
+        Self {
+            delay_line_bytes: self.delay_line_bytes.saturating_mul(count as u64),
+            pixels_per_s: self.pixels_per_s.saturating_mul(count as u64),
+            workers: self.workers * count as f64,
+            workers_widest: self.workers_widest,
+        }
+    }
+}
+
 /// What ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
@@ -143,6 +155,16 @@ impl Admission {
     /// If more of a resource is asked for than the other sources leave. A source that asks for no more of it than it already has is not
     /// refused for it, so a shorter delay is granted on an overfull host too.
     pub fn admit(&mut self, source_id: &str, demand: Demand) -> Result<(), Refused> {
+        self.check(source_id, demand)?;
+        self.admitted.insert(source_id.to_owned(), demand);
+        Ok(())
+    }
+
+    /// Whether a source would be taken on; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub fn check(&self, source_id: &str, demand: Demand) -> Result<(), Refused> {
         let others = self.sum(|id| id != source_id);
         let had = self.admitted.get(source_id);
         let workers = workers_limit(self.limits.workers, others.workers_widest.max(demand.workers_widest));
@@ -160,7 +182,6 @@ impl Admission {
                 return Err(Refused { source_id: source_id.to_owned(), resource, limit, used, asked });
             }
         }
-        self.admitted.insert(source_id.to_owned(), demand);
         Ok(())
     }
 
@@ -271,6 +292,16 @@ mod tests {
         };
         // Seven looks of 14.9 ms take four turns of two and so 59.6 of the 60 ms; elsewhere the bound is more careful.
         assert_eq!([0.0149, 0.018, 0.023, 0.029, 0.045].map(taken), [7, 5, 4, 3, 1]);
+    }
+
+    #[test]
+    fn a_check_says_what_admitting_would_and_changes_nothing() {
+        let mut admission = Admission::new(LIMITS);
+        let before = admission.usage();
+        assert_eq!(admission.check("three", demand(400).of_many(3)), Ok(()));
+        let refused = admission.check("four", demand(400).of_many(4)).expect_err("a fourth line does not fit");
+        assert_eq!((refused.resource, admission.usage()), (Resource::DelayLines, before));
+        assert_eq!(admission.admit("four", demand(400).of_many(4)), Err(refused));
     }
 
     #[test]

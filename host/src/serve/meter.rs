@@ -25,6 +25,8 @@ pub const STAGE: &str = "scrim_stream_stage_seconds";
 pub const STREAMS: &str = "scrim_streams";
 /// Gauge, bytes: pictures in all delay lines.
 pub const DELAY_LINE_BYTES: &str = "scrim_delay_line_bytes";
+/// Gauge: share of the processors' time that is in use, over the last seconds. Label `of`: `machine` (all processes) or `host` (this one).
+pub const LOAD: &str = "scrim_load";
 /// Gauge: rooms that exist. Label `state`: `warm` (with plugin instances) or `idle`.
 pub const ROOMS: &str = "scrim_rooms";
 /// Counter: published frames that the auditor looked at.
@@ -64,6 +66,7 @@ pub fn describe() {
     describe_histogram!(STAGE, Unit::Seconds, "one step of a frame's way");
     describe_gauge!(STREAMS, Unit::Count, "live streams");
     describe_gauge!(DELAY_LINE_BYTES, Unit::Bytes, "pictures in all delay lines");
+    describe_gauge!(LOAD, Unit::Count, "share of the processors in use");
     describe_gauge!(ROOMS, Unit::Count, "rooms, by state");
     describe_counter!(AUDITED, Unit::Count, "published frames that the auditor looked at");
     describe_counter!(EXPOSED, Unit::Count, "published frames that showed what the room covers");

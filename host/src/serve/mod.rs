@@ -14,6 +14,7 @@ pub mod demo;
 pub mod events;
 pub mod feedback;
 pub mod livekit;
+pub mod load;
 pub mod meter;
 pub mod picture;
 pub mod policy;
@@ -65,6 +66,8 @@ pub struct Shared {
     pub store: Store,
     pub clock: HostClock,
     pub data_dir: PathBuf,
+    /// What the processors are at.
+    pub load: load::Load,
     pub(crate) auditor: Auditor,
     pub(crate) writer: events::Writer,
     /// Threads of the frame path, which nothing else runs on.
@@ -170,6 +173,7 @@ impl Service {
             host: Arc::new(host),
             clock: HostClock::start(),
             data_dir,
+            load: load::Load::new(),
             auditor,
             writer,
             frame_path: frame_path.handle().clone(),
@@ -282,6 +286,7 @@ async fn keep(service: std::sync::Weak<Service>) {
             return;
         }
         let shared = &service.shared;
+        shared.load.read(service.livekit().map_or(0, |livekit| livekit.attendance.broadcasters().settled));
         let serve = &shared.host.config.serve;
         let (mut bytes, mut warm) = (0, 0_u32);
         let rooms = service.all();

@@ -3,6 +3,10 @@
 pub mod batcher;
 pub mod cascade_quality;
 pub mod coverage;
+pub mod hogs;
+pub mod livekit_latency;
+pub mod livekit_pair;
+pub mod livekit_rooms;
 pub mod model;
 pub mod parity;
 pub mod picture;

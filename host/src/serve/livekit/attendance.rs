@@ -1,22 +1,29 @@
 //! Which broadcasters are attended, and what they share. Bounded: tokens alone, however many are asked for, make the host join no more than a few
 //! rooms that nobody is in.
+//!
+//! Who gets a token has a place for a short while, and keeps it once its pictures have come. Nobody gets one that the host has no place for, by its
+//! measured [`Load`](crate::serve::load::Load) and by what its looks need; and who comes all the same is not attended until there is one.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use backon::ExponentialBuilder;
 use dashmap::DashMap;
 use scrim_livekit::proto;
 use scrim_livekit::{Encoding, Library};
+use serde_json::json;
 
 use super::ingest::Broadcaster;
 use super::keys::SharedKeys;
 use super::meter;
 use super::sound::Line;
 use super::token::Mint;
-use crate::config;
+use crate::config::{self, FRAME_MS_NOMINAL};
+use crate::host::HostError;
 use crate::media::frame::Micros;
+use crate::room::admission::Format;
 use crate::serve::Service;
+use crate::serve::load::{self, Broadcasters, Full};
 use crate::serve::room::{Room, lock};
 
 /// The longest pause before a room is tried again.
@@ -28,6 +35,34 @@ const FRAMES_PER_S_MAX: f64 = 60.0;
 
 /// A broadcaster to come is waited for in its room while fewer are attended; beyond that a round of the guard finds it when it has come.
 const WAITED_FOR_MAX: usize = 64;
+/// How long a place is kept for somebody whose pictures have not come.
+const PLACE_HELD: Duration = Duration::from_secs(10);
+/// What a broadcaster is taken to send while nobody does.
+const FORMAT_NOMINAL: Format = Format { width: 1280, height: 720, frames_per_s: 30.0 };
+
+/// Why a broadcaster has no place here.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPlace {
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// Somebody that is attended.
+struct Attended {
+    /// When it asked for its token, or was found.
+    since: Instant,
+    /// When its pictures began to come.
+    live: Option<Instant>,
+}
+
+impl Attended {
+    /// Whether a place is kept for it though it sends nothing.
+    fn is_coming(&self) -> bool {
+        self.live.is_none() && self.since.elapsed() < PLACE_HELD
+    }
+}
 
 /// Pauses that grow, with jitter, so that many do not come back at once.
 pub(super) fn retries() -> ExponentialBuilder {
@@ -43,7 +78,11 @@ pub struct Attendance {
     pub(super) encoding: Encoding,
     pub(super) keys: SharedKeys,
     /// Ingest rooms that are attended.
-    attended: DashMap<String, ()>,
+    attended: DashMap<String, Attended>,
+    /// Ingest rooms whose broadcaster was told to have no place.
+    turned_away: DashMap<String, ()>,
+    /// One is given a place at a time.
+    taking_on: Mutex<()>,
     /// Delay lines of sound, by the ingest room they come from.
     lines: DashMap<String, Vec<Line>>,
 }
@@ -58,22 +97,127 @@ impl Attendance {
         };
         let bitrate = u64::from(config.bitrate_kbps.get()) * 1000;
         let encoding = Encoding { codec, bitrate, frames_per_s: FRAMES_PER_S_MAX, simulcast: config.simulcast };
-        Self { library, url, mint, encoding, keys, attended: DashMap::new(), lines: DashMap::new() }
-    }
-
-    /// Attends a broadcaster that has been given its token, so that the host is there before its first picture; unless too many are attended.
-    pub fn expect(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
-        if self.attended.len() < WAITED_FOR_MAX {
-            self.attend(service, room, identity);
+        Self {
+            library,
+            url,
+            mint,
+            encoding,
+            keys,
+            attended: DashMap::new(),
+            turned_away: DashMap::new(),
+            taking_on: Mutex::default(),
+            lines: DashMap::new(),
         }
     }
 
-    /// Attends a broadcaster of a room, unless it is attended already. Returns at once.
+    /// Attends a broadcaster that is to be given its token, so that the host is there before its first picture; unless too many are attended.
+    ///
+    /// # Errors
+    /// When there is no place for one more.
+    pub fn expect(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) -> Result<(), NoPlace> {
+        let _one = lock(&self.taking_on);
+        self.has_place(service, room, "")?;
+        if self.attended.len() < WAITED_FOR_MAX {
+            self.begin(service, room, identity);
+        }
+        Ok(())
+    }
+
+    /// Attends a broadcaster that is in its room, unless it is attended already or has no place. Returns at once.
     pub fn attend(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
         let ingest = self.mint.ingest_room(&room.name, identity);
-        if service.is_draining() || room.is_stopped() || self.attended.insert(ingest.clone(), ()).is_some() {
+        if self.attended.contains_key(&ingest) || service.is_draining() || room.is_stopped() {
             return;
         }
+        let _one = lock(&self.taking_on);
+        match self.has_place(service, room, &ingest) {
+            Ok(()) => self.begin(service, room, identity),
+            Err(reason) => self.turn_away(room, identity, &reason),
+        }
+    }
+
+    /// A broadcaster's pictures come. One that has been kept no place is given one, if there is one.
+    ///
+    /// # Errors
+    /// When there is none: it is not attended any longer, and whoever looks at the room has been told.
+    pub(super) fn arrives(&self, service: &Service, room: &Room, identity: &str) -> Result<(), NoPlace> {
+        let ingest = self.mint.ingest_room(&room.name, identity);
+        let _one = lock(&self.taking_on);
+        let expected = self.attended.get(&ingest).is_some_and(|attended| attended.live.is_some() || attended.is_coming());
+        if !expected && let Err(reason) = self.has_place(service, room, &ingest) {
+            self.turn_away(room, identity, &reason);
+            return Err(reason);
+        }
+        if let Some(mut attended) = self.attended.get_mut(&ingest) {
+            attended.live.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    /// A broadcaster has left, and its place is free.
+    pub(super) fn leaves(&self, ingest: &str) {
+        if let Some(mut attended) = self.attended.get_mut(ingest) {
+            attended.live = None;
+        }
+    }
+
+    /// Those that are here or expected.
+    pub fn broadcasters(&self) -> Broadcasters {
+        self.broadcasters_but("")
+    }
+
+    fn broadcasters_but(&self, ingest: &str) -> Broadcasters {
+        let mut broadcasters = Broadcasters::default();
+        for attended in self.attended.iter().filter(|attended| attended.key() != ingest) {
+            match attended.live {
+                Some(since) if since.elapsed() >= load::WINDOW => broadcasters.settled += 1,
+                Some(_) => broadcasters.coming += 1,
+                None if attended.is_coming() => {
+                    broadcasters.coming += 1;
+                    broadcasters.unseen += 1;
+                }
+                None => {}
+            }
+        }
+        broadcasters
+    }
+
+    /// Whether there is a place for one more in this room, for whom none is kept.
+    fn has_place(&self, service: &Service, room: &Room, ingest: &str) -> Result<(), NoPlace> {
+        let (shared, broadcasters) = (&service.shared, self.broadcasters_but(ingest));
+        let most = f64::from(shared.host.config.limits.load_percent.get()) / 100.0;
+        if most >= 1.0 || broadcasters == Broadcasters::default() {
+            return Ok(());
+        }
+        shared.load.fits(broadcasters, most)?;
+        // What looks need: those of this room for pictures such as others send.
+        let sizes = service.all().into_iter().flat_map(|room| room.streams()).filter_map(|stream| stream.tally().size);
+        let format = sizes.last().map_or(FORMAT_NOMINAL, |(width, height)| Format { width, height, ..FORMAT_NOMINAL });
+        let settings = shared.host.settings(&room.settled().config, FRAME_MS_NOMINAL.micros())?;
+        Ok(shared.host.fits("one more broadcaster", &settings, &format, broadcasters.unseen + 1)?)
+    }
+
+    /// Tells a room's people once that a broadcaster has no place.
+    fn turn_away(&self, room: &Room, identity: &str, reason: &NoPlace) {
+        if self.turned_away.insert(self.mint.ingest_room(&room.name, identity), ()).is_none() {
+            tracing::warn!(room = %room.name, %reason, "a broadcaster has no place on this host");
+            metrics::counter!(meter::TURNED_AWAY).increment(1);
+            room.tell("livekit", json!({ "event": "refused", "identity": identity, "reason": reason.to_string() }));
+        }
+    }
+
+    /// Forgets those that were turned away and are in their rooms no more.
+    pub(super) fn retain_turned_away(&self, is_there: impl Fn(&str) -> bool) {
+        self.turned_away.retain(|ingest, ()| is_there(ingest));
+    }
+
+    fn begin(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
+        let ingest = self.mint.ingest_room(&room.name, identity);
+        if service.is_draining() || room.is_stopped() || self.attended.contains_key(&ingest) {
+            return;
+        }
+        self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None });
+        self.turned_away.remove(&ingest);
         metrics::gauge!(meter::BROADCASTERS).increment(1.0);
         let (attendance, identity) = (self.clone(), identity.to_owned());
         let broadcaster = Broadcaster::new(attendance.clone(), Arc::downgrade(service), room.clone(), identity);

@@ -75,6 +75,8 @@ impl Channel {
 #[derive(Clone, Copy)]
 struct Told {
     of: TrackSource,
+    /// Of its pictures, as the publisher says.
+    size: (u32, u32),
     /// End to end.
     encrypted: bool,
 }
@@ -103,6 +105,8 @@ struct Heard {
     absent_since: Option<Instant>,
     /// What it writes, in order, and what became of it.
     talk: Option<Talk>,
+    /// This host has no place for it.
+    turned_away: bool,
 }
 
 /// When to stop: the host drains, or the room is stopped.
@@ -195,6 +199,9 @@ impl Broadcaster {
     async fn hear(&self, mut joined: Joined, heard: &mut Heard, ends: &mut Ends) -> End {
         heard.reconnecting = false;
         loop {
+            if heard.turned_away {
+                return End::Gone;
+            }
             let patience = if heard.mirror.is_some() { BACK_MAX } else { EMPTY_MAX };
             let given_up = heard.absent_since.unwrap_or_else(Instant::now) + patience;
             let event = tokio::select! {
@@ -218,8 +225,8 @@ impl Broadcaster {
                 Some(Event::Published { identity, source, encrypted: true, .. }) if identity == self.identity && self.key().is_none() => {
                     self.refused(source, "it is encrypted end to end and this host has no key for it: it cannot be judged");
                 }
-                Some(Event::Published { identity, sid, source, encrypted, .. }) if identity == self.identity => {
-                    _ = heard.published.insert(sid, Told { of: source, encrypted });
+                Some(Event::Published { identity, sid, source, encrypted, width, height, .. }) if identity == self.identity => {
+                    _ = heard.published.insert(sid, Told { of: source, size: (width, height), encrypted });
                 }
                 Some(Event::Subscribed { identity, track }) if identity == self.identity => self.subscribed(&joined, track, heard).await,
                 Some(Event::Unsubscribed { sid, .. }) => self.unsubscribed(heard, &sid),
@@ -258,6 +265,7 @@ impl Broadcaster {
 
     fn left(&self, heard: &mut Heard) {
         self.finish(heard, "the broadcaster left");
+        self.attendance.leaves(&self.ingest());
         heard.absent_since = Some(Instant::now());
         self.room.tell("livekit", json!({ "event": "left", "identity": self.identity }));
     }
@@ -272,6 +280,13 @@ impl Broadcaster {
         let (Some(mirror), Some(told)) = (heard.mirror.clone(), heard.published.get(&track.sid).copied()) else { return };
         let of = told.of;
         heard.tasks.retain(|task| !task.is_finished());
+        if track.video
+            && let Some(service) = self.service.upgrade()
+            && self.attendance.arrives(&service, &self.room, &self.identity).is_err()
+        {
+            heard.turned_away = true;
+            return;
+        }
         let before = heard.channels.remove(&of);
         before.iter().for_each(Channel::cut);
         let video = track.video;
@@ -285,7 +300,7 @@ impl Broadcaster {
     }
 
     async fn picture(&self, joined: &Joined, arrived: Arrived, tasks: &mut Vec<JoinHandle<()>>) -> Result<Channel, String> {
-        let Arrived { track, told: Told { of, encrypted }, mirror, before } = arrived;
+        let Arrived { track, told: Told { of, size, encrypted }, mirror, before } = arrived;
         let (kind, word) = match of {
             TrackSource::SourceScreenshare => (SourceKind::Screen, "screen"),
             _ => (SourceKind::Camera, "camera"),
@@ -305,7 +320,7 @@ impl Broadcaster {
             Some(before) => before.muted,
             None => {
                 let muted = watch::channel(is_muted).0;
-                let of = pump::Picture { from: of, name: word.to_owned(), encoding: self.attendance.encoding };
+                let of = pump::Picture { from: of, name: word.to_owned(), encoding: pump::encoding_for(self.attendance.encoding, size) };
                 let pump = pump::pictures(stream.clone(), mirror, of, muted.subscribe(), self.room.clone());
                 tasks.push(self.room.shared.frame_path.spawn(pump));
                 muted

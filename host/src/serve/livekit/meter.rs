@@ -12,6 +12,8 @@ pub const PARTICIPANTS: &str = "scrim_livekit_participants";
 pub const WEBHOOKS: &str = "scrim_livekit_webhooks_total";
 /// Counter: tokens asked for. Label `outcome`: `broadcaster`, `viewer`, `moderator`, `refused`.
 pub const TOKENS: &str = "scrim_livekit_tokens_total";
+/// Counter: broadcasters that came and had no place on this host.
+pub const TURNED_AWAY: &str = "scrim_livekit_turned_away_total";
 /// Counter: sound samples that broadcasters sent.
 pub const SAMPLES_IN: &str = "scrim_sound_samples_in_total";
 /// Counter: sound samples that left, silence in the place of muted ones among them.
@@ -32,6 +34,7 @@ pub fn describe() {
     describe_gauge!(PARTICIPANTS, Unit::Count, "participants of LiveKit rooms, by kind");
     describe_counter!(WEBHOOKS, Unit::Count, "webhooks of the LiveKit server, by outcome");
     describe_counter!(TOKENS, Unit::Count, "tokens for LiveKit rooms, by role, and those refused");
+    describe_counter!(TURNED_AWAY, Unit::Count, "broadcasters that had no place on this host");
     describe_counter!(SAMPLES_IN, Unit::Count, "sound samples that broadcasters sent");
     describe_counter!(SAMPLES_OUT, Unit::Count, "sound samples that left");
     describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put where none came in time");

@@ -37,7 +37,7 @@ use super::stream::Way;
 use super::{Service, chat};
 use crate::config::{self, ServerUrl};
 use crate::media::frame::Micros;
-use attendance::Attendance;
+use attendance::{Attendance, NoPlace};
 use bearer::{Bearer, BearerError};
 use guard::Place;
 use keys::{SharedKeys, SharedKeysError};
@@ -80,6 +80,8 @@ pub enum TokenRefused {
     Taken(String),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error("room {0:?} takes no further broadcaster now: {1}")]
+    NoPlace(String, NoPlace),
 }
 
 /// What somebody that asked for a token gets.
@@ -154,11 +156,14 @@ impl LiveKit {
     /// A token for somebody whose name the room's text policy lets pass.
     ///
     /// # Errors
-    /// When the name can't be one, is refused, or looks like a broadcaster's; or when no token can be made.
+    /// When the name can't be one, is refused, or looks like a broadcaster's; when no token can be made; or when this host has no place for one
+    /// more broadcaster.
     pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
-        let admitted = self.admit(room, name, role).await;
-        if let (Ok(admission), Role::Broadcaster) = (&admitted, role) {
-            self.attendance.expect(service, room, &admission.minted.identity);
+        let mut admitted = self.admit(room, name, role).await;
+        if let (Ok(admission), Role::Broadcaster) = (&admitted, role)
+            && let Err(reason) = self.attendance.expect(service, room, &admission.minted.identity)
+        {
+            admitted = Err(TokenRefused::NoPlace(room.name.to_string(), reason));
         }
         let outcome = match (&admitted, role) {
             (Err(_), _) => "refused",
@@ -279,6 +284,7 @@ impl LiveKit {
                 self.attendance.attend(service, &room, identity);
             }
         }
+        self.attendance.retain_turned_away(|ingest| listed.iter().any(|room| room.name == ingest));
         let mut presence = self.presence();
         presence.retain(|room| service.room(room).is_ok());
         presence.reconcile(&self.mint, listed);

@@ -35,6 +35,21 @@ pub struct Picture {
     pub encoding: Encoding,
 }
 
+/// Pixels of a picture for which a track may take all of the bits a second that are configured.
+const PIXELS_FULL: u64 = 1280 * 720;
+/// What even a small picture needs, bits a second.
+const BITRATE_MIN: u64 = 150_000;
+
+/// A picture that is smaller than 720p is encoded with fewer bits, in proportion: more cost time and show nothing. A size of 0 is not known.
+pub fn encoding_for(most: Encoding, (width, height): (u32, u32)) -> Encoding {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return most;
+    }
+    let share = most.bitrate.saturating_mul(pixels.min(PIXELS_FULL)) / PIXELS_FULL;
+    Encoding { bitrate: share.max(BITRATE_MIN).min(most.bitrate), ..most }
+}
+
 /// A track's frames into its stream, until either ends. `encrypted`: end to end, with a key that may not be ours.
 pub async fn take_in(mut video: VideoStream, stream: Arc<Stream>, room: Arc<Room>, encrypted: bool) {
     let mut number = stream.last_sequence().map_or(0, |last| last + 1);
@@ -226,5 +241,21 @@ fn interrupted(published: &Published<VideoTrack>, last: &Shown, since: Instant) 
     let picture = scrim_livekit::Picture { width: width as u32, height: height as u32, data: &data };
     if let Err(error) = published.track.capture(picture, i64::try_from(at).unwrap_or(i64::MAX)) {
         tracing::warn!(%error, "the card of an interrupted stream is not taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scrim_livekit::proto::VideoCodec;
+
+    use super::*;
+
+    #[test]
+    fn small_pictures_take_fewer_bits_and_none_takes_more_than_is_configured() {
+        let most = Encoding { codec: VideoCodec::Vp8, bitrate: 2_500_000, frames_per_s: 60.0, simulcast: false };
+        let bits = |size| encoding_for(most, size).bitrate;
+        assert_eq!([(1280, 720), (1920, 1080), (0, 0)].map(bits), [2_500_000; 3]);
+        assert_eq!([(640, 360), (360, 640), (160, 90)].map(bits), [625_000, 625_000, 150_000]);
+        assert_eq!(encoding_for(Encoding { bitrate: 50_000, ..most }, (640, 360)).bitrate, 50_000);
     }
 }
