@@ -29,6 +29,8 @@ const FRAMES_MIN: f32 = 0.9;
 /// Most that is covered, over the faces.
 const AREA_MAX: f32 = 2.5;
 
+/// Share of the pictures that may be covered whole after the first look where the machine is too busy to look in time.
+const WHOLE_LATER_MAX: f32 = 0.05;
 /// How often the cascade is replaced, and the pause between: more than a third of the delay, so that no more generations are in use than the
 /// host keeps.
 const SWAPS: usize = 50;
@@ -73,12 +75,14 @@ fn what_a_viewers_browser_shows_has_every_face_covered() -> Result<()> {
     });
     let mut browsers = script("livekit.mjs", &[&settings.to_string()])?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let (mut server, mut last) = (server, String::new());
+    let mut strained = None;
     let mut answers = browsers.stdin.take().context("its input is piped")?;
     for line in BufReader::new(browsers.stdout.take().context("its output is piped")?).lines() {
         last = line?;
         println!("{last}");
         match last.as_str() {
             "make trouble" => {
+                strained = Some(strain(&served)?);
                 trouble(&served)?;
                 writeln!(answers, "it is over")?;
             }
@@ -122,12 +126,30 @@ fn what_a_viewers_browser_shows_has_every_face_covered() -> Result<()> {
     ensure!(meanwhile.whole > 0, "with no detector nothing was covered whole");
     ensure!(share >= FRAMES_MIN, "{share} of the frames that a direct viewer gets");
     ensure!(before.area_ratio() <= AREA_MAX, "covered is {} of the faces", before.area_ratio());
-    ensure!(before.whole_later == 0, "{} pictures were covered whole after the first look", before.whole_later);
+    // What a busy machine makes late is covered whole, and counted; nothing else is.
+    let (busy, full) = strained.context("it made trouble")?;
+    println!("looks were late until then: {busy}; covered whole: {full}");
+    let later = before.whole_later;
+    ensure!(later == 0 || busy, "{later} pictures were covered whole after the first look, and nothing was late: {full}");
+    ensure!(later as f32 <= WHOLE_LATER_MAX * before.shown as f32, "{later} of {} pictures were covered whole: {full}", before.shown);
     served.terminate(Duration::from_secs(20))?;
     if std::env::var_os("SCRIM_BLESS").is_some() {
         std::fs::copy(path("pages.png"), root().join("docs/livekit.png"))?;
     }
     Ok(())
+}
+
+/// Whether looks were late, lost or asked for again, or frames late; and what was covered whole, by why.
+fn strain(served: &Served) -> Result<(bool, Value)> {
+    let live = served.get("/v1/rooms/studio")?.expect(200)?["live"][0].clone();
+    let metrics = String::from_utf8(served.get("/metrics")?.body)?;
+    let late = |line: &str| {
+        let counts = line.starts_with("scrim_infer_looks_dropped_total{") || line.starts_with("scrim_infer_looks_failed_total{");
+        (counts || line.starts_with("scrim_stream_looks_total{") && line.contains(r#"why="again""#)) && !line.ends_with(" 0")
+    };
+    let told: Vec<&str> = metrics.lines().filter(|line| late(line)).collect();
+    println!("late: {told:?}; {} frames", live["late"]);
+    Ok((!told.is_empty() || live["late"] != 0, live["full_covers"].clone()))
 }
 
 /// The cascade is replaced again and again, by one that traps at the end; then no detector answers for a while.

@@ -37,10 +37,11 @@ fn with_livekits_browser_client_nothing_is_reached() -> Result<()> {
 
 #[test]
 fn with_livekits_python_sdk_nothing_is_reached() -> Result<()> {
+    // Before the test has a network of its own, in which nothing can be fetched.
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let pinned = root().join("tests/livekit/sdk-requirements.txt");
+    let programs = scrim_toolchain::python::environment(&target.join("livekit-sdk"), &pinned, &|line| eprintln!("{line}"))?;
     hostile(|settings| {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-        let pinned = root().join("tests/livekit/sdk-requirements.txt");
-        let programs = scrim_toolchain::python::environment(&target.join("livekit-sdk"), &pinned, &|line| eprintln!("{line}"))?;
         let mut command = Command::new(programs.join("python"));
         command.arg(root().join("tests/livekit/hostile.py")).arg(settings.to_string());
         Ok(command)
