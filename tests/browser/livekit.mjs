@@ -92,11 +92,12 @@ async function comesBack(broadcaster, viewer) {
   await until("pictures come again", async () => (await shown()) > before + 30, 60_000);
 }
 
-/** Both pages in one picture. */
+/** Both pages in one picture, smaller than they are. */
 async function sideBySide(browser, pages, path) {
+  const width = 694, height = Math.round((SIZE.height * width) / SIZE.width);
   const shots = await Promise.all(pages.map(async (page) => `data:image/png;base64,${(await page.screenshot()).toString("base64")}`));
-  const page = await browser.newPage({ viewport: { width: 2 * SIZE.width + 12, height: SIZE.height } });
-  const images = shots.map((shot) => `<img src="${shot}" width="${SIZE.width}">`).join("");
+  const page = await browser.newPage({ viewport: { width: 2 * width + 12, height } });
+  const images = shots.map((shot) => `<img src="${shot}" width="${width}">`).join("");
   await page.setContent(`<body style="margin:0;display:flex;gap:12px;background:#888">${images}`);
   await page.screenshot({ path });
   await page.close();
