@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use scrim_host::geometry::Rect;
 use scrim_livekit::proto::{TrackSource, VideoCodec};
 use scrim_livekit::{Encoding, Event, Library, Options, Picture, RemoteTrack, Room, VideoStream, VideoTrack};
@@ -270,7 +270,7 @@ impl Watching {
                 let number = self.pictures.len();
                 if let Shows::Face(covered) = shows {
                     let after = at - self.begin;
-                    ensure!(false, "picture {number}, {after:?} after the beginning, shows {:.0} % of the face", 100.0 * (1.0 - covered));
+                    bail!("picture {number}, {after:?} after the beginning, shows {:.0} % of the face", 100.0 * (1.0 - covered));
                 }
                 self.pictures.push(Seen { at, shows, width });
             }

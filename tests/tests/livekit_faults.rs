@@ -147,11 +147,11 @@ fn a_camera_that_changes_stays_covered() -> Result<()> {
     show.send_replace(sized(320, 240)?);
     let (_track, pump) = runtime.block_on(camera(&room, showing))?;
     well("another camera", 320)?;
-    let faces: HashMap<u32, usize> = viewer.pictures.iter().fold(HashMap::new(), |mut counted, seen| {
+    let widths: HashMap<u32, usize> = viewer.pictures.iter().fold(HashMap::new(), |mut counted, seen| {
         *counted.entry(seen.width).or_default() += 1;
         counted
     });
-    println!("pictures by their width: {faces:?}; none with a face");
+    println!("pictures by their width: {widths:?}; none with a face");
     pump.abort();
     runtime.block_on(room.leave())?;
     host.terminate(Duration::from_secs(20))
