@@ -229,6 +229,14 @@ impl VideoTrack {
     /// # Errors
     /// When the bytes do not fit the size, or the library refuses it.
     pub fn capture(&self, picture: Picture<'_>, timestamp_us: i64) -> Result<(), Error> {
+        self.capture_turned(picture, timestamp_us, Rotation::None)
+    }
+
+    /// As [`VideoTrack::capture`], a picture that is to be turned to stand upright.
+    ///
+    /// # Errors
+    /// When the bytes do not fit the size, or the library refuses it.
+    pub fn capture_turned(&self, picture: Picture<'_>, timestamp_us: i64, rotation: Rotation) -> Result<(), Error> {
         let Picture { width, height, data } = picture;
         let expected = I420::len(width, height);
         if data.len() != expected || width == 0 || height == 0 {
@@ -253,7 +261,13 @@ impl VideoTrack {
                 component(luma + chroma, chroma_width, chroma),
             ],
         };
-        let rotation = proto::VideoRotation::VideoRotation0.into();
+        let rotation = match rotation {
+            Rotation::None => proto::VideoRotation::VideoRotation0,
+            Rotation::Quarter => proto::VideoRotation::VideoRotation90,
+            Rotation::Half => proto::VideoRotation::VideoRotation180,
+            Rotation::ThreeQuarters => proto::VideoRotation::VideoRotation270,
+        };
+        let rotation = rotation.into();
         let request = proto::CaptureVideoFrameRequest { source_handle: self.source.id, buffer, timestamp_us, rotation };
         self.library.ask("taking a picture", Request::CaptureVideoFrame(request)).map(drop)
     }

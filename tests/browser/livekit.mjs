@@ -1,10 +1,12 @@
 // node livekit.mjs SETTINGS: two browsers in a moderated LiveKit room. One shows a clip to its camera on /broadcast; every picture that reaches
-// the other one's /watch is written to a file, from the first on. Where it prints "restart the server", whoever started it does that.
+// the other one's /watch is written to a file, from the first on. Where it prints "make trouble" or "restart the server", whoever started it
+// does that; of trouble it is told on standard input when it is over.
 //
 // SETTINGS is JSON: `page` (the host's address), `server`, `room`, `camera` (a .y4m), `frames` (where the pictures go: JPEGs, each behind
 // its length), `direct` (two tokens of a room that nobody moderates, to compare with), `seconds`, `picture` (where both pages go, side by side).
 
 import { closeSync, openSync, writeSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { check, main, text, until, visit, withBrowser } from "./browser.mjs";
 
 const MEDIA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--disable-features=WebRtcHideLocalIpsWithMdns"];
@@ -90,11 +92,12 @@ async function comesBack(broadcaster, viewer) {
   await until("pictures come again", async () => (await shown()) > before + 30, 60_000);
 }
 
-/** Both pages in one picture. */
+/** Both pages in one picture, smaller than they are. */
 async function sideBySide(browser, pages, path) {
+  const width = 694, height = Math.round((SIZE.height * width) / SIZE.width);
   const shots = await Promise.all(pages.map(async (page) => `data:image/png;base64,${(await page.screenshot()).toString("base64")}`));
-  const page = await browser.newPage({ viewport: { width: 2 * SIZE.width + 12, height: SIZE.height } });
-  const images = shots.map((shot) => `<img src="${shot}" width="${SIZE.width}">`).join("");
+  const page = await browser.newPage({ viewport: { width: 2 * width + 12, height } });
+  const images = shots.map((shot) => `<img src="${shot}" width="${width}">`).join("");
   await page.setContent(`<body style="margin:0;display:flex;gap:12px;background:#888">${images}`);
   await page.screenshot({ path });
   await page.close();
@@ -103,7 +106,9 @@ async function sideBySide(browser, pages, path) {
 await main(async (given) => {
   const settings = JSON.parse(given);
   const file = openSync(settings.frames, "w");
+  let written = 0;
   const write = (base64) => {
+    written += 1;
     const bytes = Buffer.from(base64, "base64"), length = Buffer.alloc(4);
     length.writeUInt32LE(bytes.length);
     writeSync(file, Buffer.concat([length, bytes]));
@@ -135,6 +140,13 @@ await main(async (given) => {
       check((await text(broadcaster, "#view")) === "as viewers see it", await text(broadcaster, "#view"));
       await until("qualities", async () => (await text(viewer, "#quality")) && (await text(broadcaster, "#quality")), 20_000);
       await sideBySide(theirs, [broadcaster, viewer], settings.picture);
+      ways.calm = written;
+
+      const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+      console.log("make trouble");
+      check(!(await answers.next()).done, "nobody says that the trouble is over");
+      process.stdin.destroy();
+      ways.troubled = written;
 
       await broadcaster.click("#microphone");
       await until("the sound is told", async () => (await text(viewer, "#heard")) === "Sound of Ann");
@@ -149,6 +161,7 @@ await main(async (given) => {
       await broadcaster.click("#leave");
       await until("nobody is live again", async () => (await text(viewer, "#nobody")) === "nobody is live");
       await until("the broadcaster can join again", () => broadcaster.isVisible("#join-form"));
+      ways.written = written;
       console.log(JSON.stringify(ways));
     }, { viewport: SIZE }), { viewport: SIZE, before });
   }));

@@ -6,15 +6,20 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use scrim_livekit::{Event, Library, Room};
 
+use crate::net::Place;
+
 /// Set in the process that runs inside the namespace.
 const INSIDE: &str = "SCRIM_TEST_NETWORK";
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The interface that has it.
+pub(crate) const OWN: &str = "scrim0";
 const PORT: u16 = 7880;
 const START_MAX: Duration = Duration::from_secs(30);
 pub const KEY: &str = "scrim-test";
@@ -25,44 +30,49 @@ pub const SECRET: &str = "a secret for tests alone, and long enough";
 /// # Errors
 /// When it failed there.
 pub fn alone() -> Result<bool> {
-    let Some(mut inside) = namespace()? else { return Ok(false) };
     let name = std::thread::current().name().context("a test's thread has its name")?.to_owned();
-    let output = inside.args([&name, "--exact", "--nocapture", "--test-threads", "1"]).output()?;
+    let Some(mut command) = inside(&[&name, "--exact", "--nocapture", "--test-threads", "1"])? else { return Ok(false) };
+    let output = command.output()?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     ensure!(output.status.success() && said.contains("1 passed"), "{name} failed in its own network: {}", output.status);
     Ok(true)
 }
 
-/// As [`alone`], for a program: runs it again with these arguments.
+/// As [`alone`], for a program and the words that it was called with.
 ///
 /// # Errors
 /// When it failed there.
-pub fn alone_with(arguments: &[String]) -> Result<bool> {
-    let Some(mut inside) = namespace()? else { return Ok(false) };
-    let status = inside.args(arguments).status()?;
-    ensure!(status.success(), "it ended in its own network with {status}");
+pub fn alone_with<S: AsRef<std::ffi::OsStr>>(words: &[S]) -> Result<bool> {
+    let Some(mut command) = inside(words)? else { return Ok(false) };
+    let status = command.status()?;
+    ensure!(status.success(), "it failed in its own network: {status}");
     Ok(true)
 }
 
-/// This program in a network of its own, still without arguments; none where it is in one, or the machine allows none.
-fn namespace() -> Result<Option<Command>> {
+/// This program in a network of its own. None: it is in one already, or the machine allows none.
+fn inside<S: AsRef<std::ffi::OsStr>>(words: &[S]) -> Result<Option<Command>> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(None);
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     let flags: &[&str] = if root { &["--net"] } else { &["--map-root-user", "--net"] };
     if !Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        println!("this machine allows no network namespace: it runs on the machine's own interface");
+        println!("this machine allows no network namespace: the test runs on its own interface");
         return Ok(None);
     }
     let script = format!(
-        "ip link set lo up && ip link add scrim0 type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev scrim0 \
-         && ip link set scrim0 up && ip link set scrim1 up && exec \"$@\""
+        "ip link set lo up && ip link add {OWN} type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev {OWN} \
+         && ip link set {OWN} up && ip link set scrim1 up && exec \"$@\""
     );
     let mut command = Command::new("unshare");
-    command.args(flags).args(["sh", "-c", &script, "sh"]).arg(std::env::current_exe()?).env(INSIDE, "1");
+    command.args(flags).args(["sh", "-c", &script, "sh"]).arg(std::env::current_exe()?).args(words).env(INSIDE, "1");
     Ok(Some(command))
+}
+
+/// Whether this runs in a network of its own.
+pub fn is_alone() -> bool {
+    std::env::var_os(INSIDE).is_some()
 }
 
 /// Where a server of these tests is reached, started or not.
@@ -75,7 +85,7 @@ pub fn url() -> Result<String> {
 
 /// The address that media can go over.
 fn address() -> Result<Ipv4Addr> {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_alone() {
         return Ok(ADDRESS);
     }
     // Nothing is sent: connecting a datagram socket only picks the way out.
@@ -100,13 +110,23 @@ pub struct Server {
     child: Child,
     folder: PathBuf,
     address: Ipv4Addr,
+    /// Where it runs, if not here.
+    place: Option<Arc<Place>>,
 }
 
 impl Server {
     /// # Errors
     /// When it does not start.
     pub fn start(folder: &Path) -> Result<Self> {
-        Self::start_with(folder, "")
+        Self::start_with(folder, "", None)
+    }
+
+    /// As [`Server::start`], elsewhere.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_at(folder: &Path, place: Arc<Place>) -> Result<Self> {
+        Self::start_with(folder, "", Some(place))
     }
 
     /// As [`Server::start`], with a webhook.
@@ -114,10 +134,10 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub fn start_with_webhook(folder: &Path, url: &str) -> Result<Self> {
-        Self::start_with(folder, &format!("webhook:\n  api_key: {KEY}\n  urls: [{url:?}]\n"))
+        Self::start_with(folder, &format!("webhook:\n  api_key: {KEY}\n  urls: [{url:?}]\n"), None)
     }
 
-    fn start_with(folder: &Path, more: &str) -> Result<Self> {
+    fn start_with(folder: &Path, more: &str, place: Option<Arc<Place>>) -> Result<Self> {
         let address = address()?;
         let config = format!(
             "port: {PORT}\nbind_addresses: [\"127.0.0.1\", \"{address}\"]\nrtc:\n  tcp_port: 7881\n  udp_port: 7882\n  use_external_ip: false\n  \
@@ -125,7 +145,7 @@ impl Server {
         );
         let path = folder.join("livekit.yaml");
         std::fs::write(&path, config)?;
-        let server = Self { child: spawn(folder)?, folder: folder.to_owned(), address };
+        let server = Self { child: spawn(folder, place.as_deref())?, folder: folder.to_owned(), address, place };
         server.listens()?;
         Ok(server)
     }
@@ -146,7 +166,7 @@ impl Server {
     pub fn restart(mut self) -> Result<Self> {
         self.child.kill()?;
         self.child.wait()?;
-        self.child = spawn(&self.folder)?;
+        self.child = spawn(&self.folder, self.place.as_deref())?;
         self.listens()?;
         Ok(self)
     }
@@ -164,10 +184,11 @@ impl Server {
     }
 }
 
-fn spawn(folder: &Path) -> Result<Child> {
+fn spawn(folder: &Path, place: Option<&Place>) -> Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("livekit.log"))?;
     let program = scrim_toolchain::assets::folder()?.join("livekit-server");
-    Command::new(&program)
+    place
+        .map_or_else(|| Command::new(&program), |place| place.command(&program))
         .arg("--config")
         .arg(folder.join("livekit.yaml"))
         .stdout(log.try_clone()?)

@@ -58,12 +58,15 @@ struct Camera {
     told_before: u64,
 }
 
+/// What a process takes of the machine.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
-    at: f64,
-    resident: f64,
-    files: usize,
-    threads: usize,
+pub(crate) struct Sample {
+    /// Seconds since the start.
+    pub at: f64,
+    /// MiB.
+    pub resident: f64,
+    pub files: usize,
+    pub threads: usize,
 }
 
 /// # Errors
@@ -292,7 +295,7 @@ impl Camera {
     }
 }
 
-fn sample(pid: u32, start: Instant) -> Result<Sample> {
+pub(crate) fn sample(pid: u32, start: Instant) -> Result<Sample> {
     let count = |folder: &str| Ok::<_, std::io::Error>(std::fs::read_dir(format!("/proc/{pid}/{folder}"))?.count());
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no /proc: this soak is run on Linux")?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -301,7 +304,7 @@ fn sample(pid: u32, start: Instant) -> Result<Sample> {
 }
 
 /// MiB a second of the line through the samples that has the least squares.
-fn slope(samples: &[Sample]) -> f64 {
+pub(crate) fn slope(samples: &[Sample]) -> f64 {
     let count = samples.len().max(1) as f64;
     let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;
     let (at, resident) = (mean(|s| s.at), mean(|s| s.resident));

@@ -111,9 +111,15 @@ fn short_benches() -> Result<()> {
     soak(&["fuzz", "all", "--short"])
 }
 
+/// What needs LiveKit's server, too.
+const OF_LIVEKIT: [&str; 2] = ["cuts", "joins"];
+
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
 fn measure(binary: &str, bench: &Bench) -> Result<()> {
     setup::fetch()?;
+    if bench.name.as_deref().is_some_and(|name| OF_LIVEKIT.contains(&name)) {
+        setup::livekit()?;
+    }
     setup::plugins()?;
     cargo(&["build", "--release", "--workspace"])?;
     execute(built(binary).args(&bench.name).args(&bench.args))

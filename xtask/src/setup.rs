@@ -29,7 +29,8 @@ pub fn for_tests() -> Result<()> {
     dictionary()?;
     browser()?;
     schemathesis()?;
-    livekit()
+    livekit()?;
+    livekit_sdk()
 }
 
 /// What the rooms of `cargo xtask demo --livekit` and their tests need: a server, and what browsers join it with.
@@ -60,6 +61,12 @@ fn livekit_server() -> Result<()> {
     ensure!(status.success(), "`go install {LIVEKIT_SERVER}` ended with {status}; it needs the Go module proxy the first time");
     std::fs::rename(into.join("server"), &program).with_context(|| format!("writing {}", program.display()))?;
     std::fs::write(&version, LIVEKIT_SERVER).with_context(|| format!("writing {}", version.display()))
+}
+
+/// LiveKit's Python SDK, with which the tests try to get at what is not for them.
+fn livekit_sdk() -> Result<()> {
+    python::environment(&target().join("livekit-sdk"), &root().join("tests/livekit/sdk-requirements.txt"), &say)?;
+    Ok(())
 }
 
 /// LiveKit's browser client, out of the npm package that `toolchain/livekit-client` pins with all that it needs; npm holds each against its

@@ -1,7 +1,7 @@
 //! `scrim-soak NAME [--short] [ARGUMENT…]`: what runs for hours, or its short version; stops at the first thing that is wrong.
 
 use anyhow::{Context, bail};
-use scrim_tests::{fuzz, sim, soak};
+use scrim_tests::{faults, fuzz, joins, sim, soak};
 
 /// Seeds of a whole soak and of a short one, 10,000 frames of each plan to a seed.
 const SEEDS: u64 = 500;
@@ -21,10 +21,12 @@ fn main() -> anyhow::Result<()> {
             let seeds = number(words.next(), if short { SEEDS_SHORT } else { SEEDS })?;
             Ok(sim::soak(first, seeds, sim::FRAMES)?)
         }
+        "cuts" => faults::soak(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), short),
         "fuzz" => fuzz::soak(&arguments[1..]),
+        "joins" => joins::soak(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), short),
         "serve" => soak::run(words.map(String::as_str).collect::<Vec<_>>().as_slice(), short),
         other => bail!(
-            "no soak is called \"{other}\"; there are fuzz [TARGET [MINUTES]] [--seed N], serve [MINUTES] and simulation [FIRST_SEED [SEEDS]]"
+            "no soak is called \"{other}\"; there are cuts, fuzz [TARGET [MINUTES]] [--seed N], joins, serve [MINUTES] and simulation [FIRST_SEED [SEEDS]]"
         ),
     }
 }

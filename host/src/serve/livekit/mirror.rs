@@ -145,6 +145,7 @@ async fn run(
 
 /// One connection. Whether it is to be made again.
 async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -> bool {
+    let mut renamed = Renamed::default();
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
@@ -154,6 +155,10 @@ async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -
                     return true;
                 }
                 None => return true,
+                Some(Event::Republished { previous, sid }) => {
+                    renamed.rename(previous, sid);
+                    continue;
+                }
                 Some(_) => continue,
             },
         };
@@ -171,7 +176,7 @@ async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -
                 }
             }
             Some(Order::TakeBack { epoch: of, sid }) if of == epoch => {
-                unpublish(&room, &sid).await;
+                unpublish(&room, &renamed.take(sid)).await;
             }
             Some(Order::TakeBack { .. }) => {}
             Some(Order::Say { topic, text, attributes }) => {
@@ -192,5 +197,36 @@ async fn serve(mut room: Room, epoch: u64, orders: &mut mpsc::Receiver<Order>) -
 async fn unpublish(room: &Room, sid: &str) {
     if let Err(error) = room.unpublish(sid).await {
         tracing::info!(%error, "a track was not taken back");
+    }
+}
+
+/// The sids that tracks have now, by their first: where the library could not resume a connection, it has published them anew.
+#[derive(Default)]
+struct Renamed(HashMap<String, String>);
+
+impl Renamed {
+    fn rename(&mut self, previous: String, now: String) {
+        let first = self.0.iter().find(|(_, sid)| **sid == previous).map(|(first, _)| first.clone());
+        self.0.insert(first.unwrap_or(previous), now);
+    }
+
+    /// The sid of a track that goes.
+    fn take(&mut self, first: String) -> String {
+        self.0.remove(&first).unwrap_or(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_track_is_taken_back_by_the_sid_that_it_has_now() {
+        let mut renamed = Renamed::default();
+        renamed.rename("a".into(), "b".into());
+        renamed.rename("x".into(), "y".into());
+        renamed.rename("b".into(), "c".into());
+        assert_eq!(["a", "x", "q"].map(|sid| renamed.take(sid.into())), ["c", "y", "q"]);
+        assert!(renamed.0.is_empty());
     }
 }
