@@ -124,6 +124,7 @@ const ROLES: [(&str, &str, &str); 38] = [
     ("post", "/v1/rooms/{room}/tokens", "viewer"),
     ("get", "/v1/rooms/{room}/audience", "viewer"),
     ("post", "/v1/rooms/{room}/mute", "operator"),
+    ("post", "/v1/rooms/{room}/judged", "operator"),
     ("get", "/health", "nobody"),
 ];
 
