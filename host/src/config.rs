@@ -103,6 +103,30 @@ pub struct Room {
     pub sampler: Sampler,
     /// What becomes of a chat message in which the text policy finds something: `mask` lets it pass with what was found masked, `refuse` keeps it back. One that could not be judged goes by `fail_mode`.
     pub chat: ChatMode,
+    /// Whether a judge is needed for sound: `pass` lets it pass, with the mutes that are asked for; with `judged` it leaves only as far as a judge has said that it has heard it, and what is beyond goes by `fail_mode`: `closed` is silence, `open` lets it pass.
+    pub sound: SoundMode,
+    /// What is heard where sound is muted: `silence` or a `tone`.
+    pub mute_with: MuteWith,
+}
+
+/// Whether a judge is needed for sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum SoundMode {
+    #[default]
+    Pass,
+    Judged,
+}
+
+/// What is heard where sound is muted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum MuteWith {
+    #[default]
+    Silence,
+    Tone,
 }
 
 /// What becomes of a chat message in which something is found.
@@ -143,6 +167,10 @@ impl Default for Room {
             sampler: Sampler(SamplerRule::Adaptive),
             // What is said beside a bad word is worth reading.
             chat: ChatMode::Mask,
+            // Nothing judges sound by itself yet: a room that needs a judge must have one.
+            sound: SoundMode::Pass,
+            // Nobody is startled by it.
+            mute_with: MuteWith::Silence,
         }
     }
 }

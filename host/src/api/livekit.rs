@@ -15,7 +15,7 @@ use super::auth::{Caller, Gate, Role, Ticket, identify_or_ticket};
 use super::extract::{BodyMax, Json, Path, Webhook};
 use super::problem::{BadBody, Conflicts, FaultView, Hasty, Missing, Problem, Problems};
 use super::rooms::room_of;
-use super::view::{AudienceView, Binary, HeardView, NewMute, NewPost, NewToken, PostedView, TokenRole, TokenView};
+use super::view::{AudienceView, Binary, HeardView, MUTES_MAX, NewJudged, NewMute, NewPost, NewToken, PostedView, TokenRole, TokenView};
 use super::{App, Groups};
 use crate::media::frame::Micros;
 use crate::serve::Service;
@@ -24,11 +24,13 @@ use crate::serve::livekit::{LiveKit, meter};
 
 /// Where the server tells what happens. Its signature stands for a key.
 pub const WEBHOOK: &str = "/livekit/webhook";
+/// A judge's clock may be ahead of the host's by this much.
+const AHEAD_MAX: Micros = Micros::from_millis(1000);
 
 pub fn routes(groups: &mut Groups) {
     // What a token takes depends on whom it is for.
     groups.viewer(OpenApiRouter::new().routes(routes!(token)).routes(routes!(audience)));
-    groups.operator(OpenApiRouter::new().routes(routes!(mute)));
+    groups.operator(OpenApiRouter::new().routes(routes!(mute)).routes(routes!(judged)));
 }
 
 /// Takes a key, or a viewer's LiveKit token in its place.
@@ -98,9 +100,8 @@ async fn mute(State(app): App, Path(room): Path<String>, Json(mute): Json<NewMut
     if to <= from {
         return Err(Problem::new(StatusCode::CONFLICT, "`to` is not after `from`: give a span that ends after it begins"));
     }
-    let at = |us: i64| Micros(u64::try_from(us).unwrap_or(0));
     if !livekit(&app)?.mute(&room, &identity, at(from), at(to)) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room")));
+        return Err(unheard(&identity));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -131,6 +132,45 @@ async fn post(
         (None, _, _) => return Err(wrong("with a key, `author` has to say who writes: give the name that viewers are to see")),
     };
     Ok(Json(posted.into()))
+}
+
+/// Hears a judge of sound: it has heard all of a broadcaster's sound until a moment, and wants these spans of it muted. In a room whose `sound` is
+/// `judged`, sound leaves only as far as that; a judge is late when it has not said so within the room's delay. Saying less than before takes nothing back.
+#[utoipa::path(
+    post, path = "/v1/rooms/{room}/judged", operation_id = "judged", tag = "livekit", params(("room" = String, Path)),
+    request_body = NewJudged, responses((status = 204, description = "Heard."), BadBody, Missing, Conflicts, Problems)
+)]
+async fn judged(State(app): App, Path(room): Path<String>, Json(judged): Json<NewJudged>) -> Result<StatusCode, Problem> {
+    let room = room_of(&app, &room)?;
+    let NewJudged { identity, until, mutes } = judged;
+    if let Some(index) = mutes.iter().position(|span| span.to <= span.from) {
+        let detail = format!("`mutes[{index}].to` is not after its `from`: give spans that end after they begin");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    if mutes.len() > MUTES_MAX {
+        let detail = format!("{} mutes at once: give at most {MUTES_MAX}", mutes.len());
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let now = app.shared.clock.now();
+    if at(until) > now + AHEAD_MAX {
+        let detail =
+            format!("`until` is {} ms after now, {}, by the host's clock: nobody has heard that yet", (at(until).0 - now.0) / 1000, now.0);
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let mutes: Vec<_> = mutes.iter().map(|span| (at(span.from), at(span.to))).collect();
+    if !livekit(&app)?.judged(&room, &identity, at(until), &mutes) {
+        return Err(unheard(&identity));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A time as the store keeps it, on the host's clock.
+fn at(us: i64) -> Micros {
+    Micros(u64::try_from(us).unwrap_or(0))
+}
+
+fn unheard(identity: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room"))
 }
 
 /// Hears what happens in the LiveKit server's rooms. The server signs what it tells, with its `webhook.api_key`, which has to be

@@ -20,6 +20,7 @@ use crate::outside;
 use crate::plugin::meter as plugin;
 use crate::plugin::types::Slot;
 use crate::serve::{Service, livekit, meter};
+use crate::speech::Unjudged;
 
 /// The process's metrics.
 #[derive(Clone)]
@@ -112,7 +113,22 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
         }
     }
     if let Some(livekit) = app.livekit() {
-        part("sound".to_owned(), true, "nothing judges sound: it passes unless somebody mutes it".to_owned());
+        let (mut passing, mut judged, mut late) = (0, 0, 0);
+        for sound in livekit.attendance.sounds() {
+            let unjudged = sound.room().sound().unjudged;
+            if unjudged == Unjudged::Unasked {
+                passing += 1;
+            } else if sound.judge_is_late() {
+                late += 1;
+                let heard = if unjudged == Unjudged::Silent { "it is not heard" } else { "it passes, as the room says" };
+                let detail = format!("judge late: no judge has said in time that it has heard the sound, so {heard}");
+                part(format!("room.{}.sound", sound.room().name), false, detail);
+            } else {
+                judged += 1;
+            }
+        }
+        let detail = format!("{passing} unjudged because their rooms say so, {judged} judged, {late} with a late judge");
+        part("sound".to_owned(), late == 0, detail);
         let state = livekit.server.state();
         part(livekit::server::WHAT.to_owned(), state == outside::State::Closed, format!("{}: calls are {}", livekit.url, state.as_str()));
     }

@@ -59,6 +59,14 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(mask|refuse)$", example = "mask")]
     pub chat: Option<String>,
+    /// `judged`: sound leaves only as far as a judge has heard it. `pass`: it passes unless it is muted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(pass|judged)$", example = "pass")]
+    pub sound: Option<String>,
+    /// What is heard where sound is muted: `silence` or `tone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(silence|tone)$", example = "silence")]
+    pub mute_with: Option<String>,
     /// `solid`, `pixelate` or `blur`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(solid|pixelate|blur)$", example = "solid")]
@@ -90,7 +98,7 @@ impl RoomSettings {
 }
 
 /// Where a room's key lies in the whole configuration.
-const PLACES: [(&str, &str, &str); 9] = [
+const PLACES: [(&str, &str, &str); 11] = [
     ("fail_mode", "room", "fail_mode"),
     ("delay_ms", "room", "delay_ms"),
     ("hold_ms", "room", "hold_ms"),
@@ -98,6 +106,8 @@ const PLACES: [(&str, &str, &str); 9] = [
     ("skip_max_ms", "room", "skip_max_ms"),
     ("sampler", "room", "sampler"),
     ("chat", "room", "chat"),
+    ("sound", "room", "sound"),
+    ("mute_with", "room", "mute_with"),
     ("style", "cover", "style"),
     ("color", "cover", "color"),
 ];

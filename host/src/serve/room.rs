@@ -30,6 +30,7 @@ use crate::plugin::slot::Kept;
 use crate::plugin::types::{Request, Slot};
 use crate::room::note::{Decision, Note, Observer, Weighing};
 use crate::room::policies::Policies;
+use crate::speech::SoundRule;
 use crate::store::{PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
 use crate::vision::detection::Detection;
 
@@ -145,6 +146,11 @@ impl Room {
     /// How far viewers are behind.
     pub fn delay(&self) -> Micros {
         self.settled.read().unwrap_or_else(PoisonError::into_inner).config.room.delay_ms.micros()
+    }
+
+    /// How sound is treated now.
+    pub fn sound(&self) -> SoundRule {
+        SoundRule::of(&self.settled.read().unwrap_or_else(PoisonError::into_inner).config.room)
     }
 
     /// The longest time between two looks, ms; none where nothing is looked for.

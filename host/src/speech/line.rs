@@ -1,24 +1,28 @@
 //! The delay line of one microphone.
 //!
 //! Chunks of samples go in with the time they arrived at, for they have no other; chunks of 10 ms come out when they are due, muted where the timeline
-//! says so. A sample's own time is counted from a tie: the first arrival. Arrivals that are off by more than [`DRIFT_MAX`] move it: what is missing becomes
-//! silence, what is too much is dropped.
+//! says so, and where a judge that is needed has said nothing. Two times are kept apart. *When a sample was heard* is estimated ([`Arrivals`]) and says
+//! what is muted. *When it goes out* is counted from a tie, so that sound goes out as it came: only where the two are more than [`DRIFT_MAX`] apart, silence
+//! is put in or samples are left out.
 //!
-//! What always holds: a sample goes out once, in order, and not before its own time and the longest delay that was set since it came; what goes out has
-//! no gaps; counted in frames (one sample a channel), `in = out − underruns − inserted + overruns + dropped + held`.
+//! What always holds: a sample goes out once, in order, and, but for [`DRIFT_MAX`], not before its own time and the longest delay that was set since it
+//! came; what goes out has no gaps; no sample goes out that had to be judged and was not; counted in frames (one sample a channel),
+//! `in = out − underruns − inserted + overruns + dropped + held`.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 
+use super::arrivals::{Arrivals, Came};
 use super::fade::Fade;
 use super::mute::{MuteTimeline, Replacement};
+use super::pieces::{Piece, Pieces, Taken, What};
 use crate::media::frame::Micros;
 
-/// How far sample count and arrivals may be apart before one is made to fit the other; also how long is waited for a late chunk.
-pub const DRIFT_MAX: Micros = Micros::from_millis(60);
-/// For so long arrivals must all be later than that: a chunk that is held up, and the burst after it, are no gap.
-const LATE_FOR: Micros = Micros::from_millis(200);
-/// One that is later than this is one at once.
-const GAP: Micros = Micros::from_millis(250);
+/// How far what goes out may be from its time before it is moved.
+pub const DRIFT_MAX: Micros = Micros::from_millis(40);
+/// How long is waited for a late chunk.
+pub const WAIT_MAX: Micros = Micros::from_millis(60);
+/// Mutes are kept for so long after what can still come.
+const MUTES_KEPT: u128 = 1_000_000_000;
 /// What is not fetched for so long after it was due is dropped, up to what is due now: sound that is behind its pictures stays behind.
 pub const BEHIND_MAX: Micros = Micros::from_millis(120);
 
@@ -37,6 +41,20 @@ pub struct Chunk {
     pub at: Micros,
     /// Interleaved.
     pub samples: Vec<i16>,
+    /// Which of the samples came in, whatever became of them; the others are silence of our own.
+    pub came: Vec<Range<usize>>,
+}
+
+/// What becomes of sound of which no judge has said that it is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unjudged {
+    /// Nobody is asked to judge: all of it passes.
+    #[default]
+    Unasked,
+    /// It passes, with the mutes that are known, and is counted.
+    Passes,
+    /// Nothing of it goes out.
+    Silent,
 }
 
 /// Frames since the beginning.
@@ -44,8 +62,12 @@ pub struct Chunk {
 pub struct Counts {
     pub taken: u64,
     pub out: u64,
-    /// Of those that went out: wholly or partly something else.
-    pub replaced: u64,
+    /// Of those that went out: wholly or partly something else, because of a mute.
+    pub muted: u64,
+    /// The same, because a judge had said nothing of them.
+    pub withheld: u64,
+    /// Went out though a judge had said nothing of them.
+    pub unjudged: u64,
     /// Silence that went out where nothing had come.
     pub underruns: u64,
     /// Silence that went out because the delay grew, or for what there was no room.
@@ -58,24 +80,6 @@ pub struct Counts {
     pub held: u64,
 }
 
-#[derive(Debug)]
-enum What {
-    Sound(VecDeque<i16>),
-    Missing,
-    Waiting,
-}
-
-/// What follows in the line.
-#[derive(Debug)]
-struct Piece {
-    what: What,
-    frames: u64,
-    /// In frames.
-    delay: u64,
-    /// It does not go on from the one before.
-    cut: bool,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct AudioLine {
@@ -85,21 +89,26 @@ pub struct AudioLine {
     held_max: u64,
     replacement: Replacement,
     timeline: MuteTimeline,
-    closed: bool,
+    unjudged: Unjudged,
+    /// Up to when a judge has heard it, nanoseconds.
+    judged: i128,
+    /// For so many frames more the judge counts as late.
+    late: u64,
+    /// What is not heard is so because of the judge.
+    withholds: bool,
     fade: Fade,
-    pieces: VecDeque<Piece>,
+    pieces: Pieces,
+    arrivals: Arrivals,
     /// When the first frame of all is due without any delay, nanoseconds; none before the first arrival.
     tie: Option<u128>,
+    /// Something has gone out: what comes can no longer move the tie.
+    begun: bool,
     /// The next frame's place in what goes out, counted as due times: those that come, and those that go.
     next_in: u64,
     next_out: u64,
     /// To be left out of what comes: for the clock, for the delay.
     surplus: u64,
     shorter: u64,
-    /// Since when arrivals are late: frames, and by how many frames at least.
-    late: Option<(u64, u64)>,
-    /// What comes next does not go on from what came.
-    cut: bool,
     /// What went out last was silence of our own.
     starved: bool,
     counts: Counts,
@@ -118,16 +127,19 @@ impl AudioLine {
             held_max: bytes_max as u64 / (2 * u64::from(format.channels)),
             replacement: Replacement::default(),
             timeline: MuteTimeline::default(),
-            closed: false,
+            unjudged: Unjudged::default(),
+            judged: 0,
+            late: 0,
+            withholds: false,
             fade: Fade::new(format.rate, format.channels),
-            pieces: VecDeque::new(),
+            pieces: Pieces::new(format.rate, format.channels),
+            arrivals: Arrivals::new(format.rate, format.channels),
             tie: None,
+            begun: false,
             next_in: 0,
             next_out: 0,
             surplus: 0,
             shorter: 0,
-            late: None,
-            cut: false,
             starved: false,
             counts: Counts::default(),
         };
@@ -136,12 +148,12 @@ impl AudioLine {
     }
 
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { held: self.pieces.held() + self.arrivals.kept(), ..self.counts }
     }
 
     /// Bytes of samples that wait.
     pub fn bytes(&self) -> usize {
-        (self.counts.held * 2 * u64::from(self.format.channels)) as usize
+        (self.counts().held * 2 * u64::from(self.format.channels)) as usize
     }
 
     /// What is heard where it is muted.
@@ -154,15 +166,31 @@ impl AudioLine {
         self.timeline.mute(from, to);
     }
 
-    /// While it is set nothing goes out that came in: a judge that is needed is late or gone.
-    pub fn fail_closed(&mut self, closed: bool) {
-        self.closed = closed;
+    /// What becomes of what is not judged, from what goes out next on.
+    pub fn treat(&mut self, unjudged: Unjudged) {
+        self.unjudged = unjudged;
+        if unjudged == Unjudged::Unasked {
+            self.late = 0;
+        }
+    }
+
+    /// A judge has heard all that the microphone heard until then, and has muted what it found. It does not take back what it said.
+    pub fn judged(&mut self, until: Micros) {
+        self.judged = self.judged.max(signed(nanos(until)));
+    }
+
+    /// Whether sound went out, within the last second of it, that a judge should have said something of and had not.
+    pub fn judge_is_late(&self) -> bool {
+        self.late > 0
     }
 
     /// Longer: silence goes out first, and all that waits goes on waiting. Shorter: what waits stays for as long as it was promised, and of what comes
     /// next the oldest is dropped.
     pub fn set_delay(&mut self, delay: Micros) {
         let delay = self.frames(delay);
+        if delay != self.delay {
+            self.settle();
+        }
         if delay < self.delay {
             self.shorter += self.delay - delay;
         } else {
@@ -175,24 +203,7 @@ impl AudioLine {
 
     /// What comes waits longer by `more`, what waits at least for `delay`.
     fn raise(&mut self, delay: u64, more: u64) {
-        let (mut shifted, mut pieces) = (0, VecDeque::new());
-        let waiting = |frames| Piece { what: What::Waiting, frames, delay, cut: true };
-        for mut piece in self.pieces.drain(..) {
-            // What came under a longer delay lies before what came under a shorter one.
-            let shift = delay.saturating_sub(piece.delay).min(more).max(shifted);
-            if shift > shifted {
-                pieces.push_back(waiting(shift - shifted));
-                piece.cut = true;
-            }
-            shifted = shift;
-            piece.delay = piece.delay.max(delay);
-            pieces.push_back(piece);
-        }
-        if more > shifted && self.tie.is_some() {
-            pieces.push_back(waiting(more - shifted));
-            self.cut = true;
-        }
-        self.pieces = pieces;
+        self.pieces.raise(delay, more, self.tie.is_some());
         // Silence that already went out for want of sound counts for it.
         if self.tie.is_some() {
             self.next_in += more;
@@ -203,8 +214,7 @@ impl AudioLine {
     /// Takes what the microphone has sent; what is no whole frame is left out.
     pub fn push(&mut self, arrived: Micros, samples: &[i16]) {
         let channels = self.format.channels as usize;
-        let mut frames = (samples.len() / channels) as u64;
-        let mut samples = &samples[..frames as usize * channels];
+        let frames = (samples.len() / channels) as u64;
         if frames == 0 {
             return;
         }
@@ -216,61 +226,84 @@ impl AudioLine {
             self.next_out = self.delay;
             self.shorter = 0;
         }
-        self.fit(arrived, frames);
+        let samples = samples[..frames as usize * channels].to_vec();
+        let came = self.arrivals.take(signed(arrived), samples, signed(self.span(self.delay) * 3 / 4), self.held_max / 2);
+        self.place(came);
+    }
+
+    /// So many frames that the microphone sent are known to be lost; what comes next was heard after them.
+    pub fn lost(&mut self, frames: u64) {
+        self.settle();
+        let came = self.arrivals.lost(frames);
+        self.place(came);
+    }
+
+    /// What was late, and kept back until it shows whether anything is lost before it, was only late.
+    pub fn settle(&mut self) {
+        let came = self.arrivals.settle();
+        self.place(came);
+    }
+
+    fn place(&mut self, came: Vec<Came>) {
+        for came in came {
+            match came {
+                Came::Missing(frames) => self.missing(frames),
+                Came::Sound { heard, samples } => self.sound(heard, samples),
+            }
+        }
+        self.trim();
+        // Beyond the bound the oldest goes.
+        self.counts.dropped += self.pieces.make_room(self.held_max);
+    }
+
+    fn missing(&mut self, frames: u64) {
+        self.pieces.missing(frames, self.delay);
+        self.next_in += frames;
+    }
+
+    fn sound(&mut self, heard: i128, samples: Vec<i16>) {
+        let channels = self.format.channels as usize;
+        let mut frames = (samples.len() / channels) as u64;
+        self.fit(heard);
+        let mut gone = 0;
         for of_surplus in [true, false] {
             let (left, count) =
                 if of_surplus { (&mut self.surplus, &mut self.counts.overruns) } else { (&mut self.shorter, &mut self.counts.dropped) };
-            let gone = (*left).min(frames);
-            *left -= gone;
-            *count += gone;
-            frames -= gone;
-            samples = &samples[gone as usize * channels..];
-            self.cut |= gone > 0;
+            let most = (*left).min(frames);
+            *left -= most;
+            *count += most;
+            frames -= most;
+            gone += most;
+        }
+        if gone > 0 {
+            self.pieces.cut();
         }
         if frames == 0 {
             return;
         }
-        let cut = std::mem::take(&mut self.cut);
         self.next_in += frames;
-        self.counts.held += frames;
-        self.pieces.push_back(Piece { what: What::Sound(samples.iter().copied().collect()), frames, delay: self.delay, cut });
-        self.trim();
-        self.make_room();
+        let samples = samples.into_iter().skip(gone as usize * channels).collect();
+        self.pieces.sound(samples, self.delay, heard + signed(self.span(gone)));
     }
 
-    /// Holds arrival and sample count against each other.
-    fn fit(&mut self, arrived: u128, frames: u64) {
-        let heard = self.coming() + self.span(frames);
-        if arrived + nanos(DRIFT_MAX) < heard {
-            self.surplus += self.frames_of(heard - arrived);
-            self.late = None;
-            return;
-        }
-        let late = arrived.saturating_sub(heard);
-        if late <= nanos(DRIFT_MAX) {
-            self.late = None;
-            return;
-        }
-        let by = self.frames_of(late);
-        let (since, least) = self.late.map_or((frames, by), |(since, least)| (since + frames, least.min(by)));
-        let missing = if late > nanos(GAP) { by } else { least };
-        if late > nanos(GAP) || since >= self.frames(LATE_FOR) {
-            self.late = None;
-            self.pieces.push_back(Piece { what: What::Missing, frames: missing, delay: self.delay, cut: true });
-            self.next_in += missing;
-            self.cut = true;
-            self.trim();
-        } else {
-            self.late = Some((since, least));
+    /// Holds what comes, heard then by the count, against where it would lie.
+    fn fit(&mut self, heard: i128) {
+        let off = heard + self.arrivals.offset() - signed(self.coming());
+        if off < 0 && !self.begun {
+            // The first arrivals were held up; nothing has gone out by them.
+            self.tie = self.tie.map(|tie| tie.saturating_sub(off.unsigned_abs()));
+        } else if off < -signed(nanos(DRIFT_MAX)) {
+            self.surplus += self.frames_of(off.unsigned_abs());
+        } else if off > signed(nanos(DRIFT_MAX)) {
+            self.missing(self.frames_of(off.unsigned_abs()));
         }
     }
 
     /// Places that silence has gone out for already are no longer free: what would lie there is too late.
     fn trim(&mut self) {
-        let waiting: u64 = self.pieces.iter().map(|piece| piece.frames).sum();
-        let mut over = (self.next_out + waiting).saturating_sub(self.next_in);
+        let mut over = (self.next_out + self.pieces.frames()).saturating_sub(self.next_in);
         while over > 0 {
-            let (frames, sound) = self.leave_out(over);
+            let (frames, sound) = self.pieces.leave_out(over);
             if frames == 0 {
                 return;
             }
@@ -281,49 +314,6 @@ impl AudioLine {
         }
     }
 
-    /// Takes up to so many frames from the front piece away: how many, and whether they were sound.
-    fn leave_out(&mut self, most: u64) -> (u64, bool) {
-        let channels = self.format.channels as usize;
-        let Some(piece) = self.pieces.front_mut() else { return (0, false) };
-        let frames = piece.frames.min(most);
-        piece.frames -= frames;
-        piece.cut = true;
-        let sound = if let What::Sound(samples) = &mut piece.what {
-            samples.drain(..frames as usize * channels);
-            self.counts.held -= frames;
-            true
-        } else {
-            false
-        };
-        if piece.frames == 0 {
-            self.pieces.pop_front();
-            match self.pieces.front_mut() {
-                Some(next) => next.cut = true,
-                None => self.cut = true,
-            }
-        }
-        (frames, sound)
-    }
-
-    /// Beyond the bound the oldest sound becomes silence in its place.
-    fn make_room(&mut self) {
-        let mut cut = false;
-        for piece in &mut self.pieces {
-            piece.cut |= std::mem::take(&mut cut);
-            if self.counts.held <= self.held_max {
-                return;
-            }
-            if matches!(piece.what, What::Sound(_)) {
-                self.counts.held -= piece.frames;
-                self.counts.dropped += piece.frames;
-                piece.what = What::Waiting;
-                piece.cut = true;
-                cut = true;
-            }
-        }
-        self.cut |= cut;
-    }
-
     /// Ten milliseconds, if they are due.
     pub fn pop(&mut self, now: Micros) -> Option<Chunk> {
         let (now, wanted) = (nanos(now), u64::from(self.format.rate / 100));
@@ -331,28 +321,30 @@ impl AudioLine {
         self.catch_up(now, wanted);
         let due = self.due(self.next_out + wanted);
         let there = self.next_in.saturating_sub(self.next_out) >= wanted;
-        if now < due || (!there && now < due + nanos(DRIFT_MAX)) {
+        if now < due || (!there && now < due + nanos(WAIT_MAX)) {
             return None;
         }
+        self.begun = true;
         let channels = self.format.channels as usize;
-        let first_delay = self.pieces.front().map_or(self.delay, |piece| piece.delay);
-        let at = self.due(self.next_out).saturating_sub(self.span(first_delay));
-        let mut samples = Vec::with_capacity(wanted as usize * channels);
-        while samples.len() < wanted as usize * channels {
-            let left = wanted - (samples.len() / channels) as u64;
-            self.give(left, &mut samples);
+        let at = match self.pieces.front() {
+            Some(Piece { what: What::Sound(_), heard, .. }) => self.own(*heard),
+            piece => self.due(self.next_out).saturating_sub(self.span(piece.map_or(self.delay, |piece| piece.delay))),
+        };
+        let mut chunk = Chunk { at: Micros((at / 1000) as u64), samples: Vec::with_capacity(wanted as usize * channels), came: Vec::new() };
+        while chunk.samples.len() < wanted as usize * channels {
+            let left = wanted - (chunk.samples.len() / channels) as u64;
+            self.give(left, &mut chunk);
         }
         self.forget(now);
-        Some(Chunk { at: Micros((at / 1000) as u64), samples })
+        Some(chunk)
     }
 
     /// Lets go of mutes that no sound can reach any more: neither what waits, nor what comes, which may be late.
     fn forget(&mut self, now: u128) {
-        let oldest = match self.pieces.front() {
-            Some(piece) => self.due(self.next_out).saturating_sub(self.span(piece.delay)),
-            // What is later than that gets another time.
-            None => self.coming().max(now.saturating_sub(4 * nanos(GAP))),
-        };
+        let waits = self.pieces.heard().map(|heard| self.own(heard));
+        // What is later than that gets another time.
+        let comes = self.arrivals.coming().map_or(0, unsigned).max(now.saturating_sub(MUTES_KEPT));
+        let oldest = waits.map_or(comes, |waits| waits.min(comes)).saturating_sub(MUTES_KEPT);
         self.timeline.forget_before(Micros((oldest / 1000) as u64));
     }
 
@@ -365,13 +357,14 @@ impl AudioLine {
         }
         let mut over = self.frames_of(behind).min(there);
         while over > 0 {
-            let (frames, sound) = self.leave_out(over);
+            let (frames, sound) = self.pieces.leave_out(over);
             if sound {
                 self.counts.dropped += frames;
             }
             if frames == 0 {
                 return;
             }
+            self.begun = true;
             self.next_out += frames;
             over -= frames;
         }
@@ -382,61 +375,79 @@ impl AudioLine {
     }
 
     /// Gives up to so many frames of the front piece, or silence where there is none.
-    fn give(&mut self, most: u64, out: &mut Vec<i16>) {
+    fn give(&mut self, most: u64, chunk: &mut Chunk) {
         let channels = self.format.channels as usize;
-        let from = out.len();
-        let (frames, delay, cut, over) = match self.pieces.front_mut() {
-            Some(piece) => {
-                let frames = piece.frames.min(most);
-                piece.frames -= frames;
-                let length = frames as usize * channels;
-                match &mut piece.what {
-                    What::Sound(samples) => {
-                        out.extend(samples.drain(..length));
-                        self.counts.held -= frames;
-                    }
-                    What::Missing => self.counts.underruns += frames,
-                    What::Waiting => self.counts.inserted += frames,
-                }
-                let cut = std::mem::take(&mut piece.cut) | std::mem::take(&mut self.starved);
-                (frames, piece.delay, cut, piece.frames == 0)
+        let from = chunk.samples.len();
+        let Some(Taken { frames, cut, sound, missing }) = self.pieces.take(most) else {
+            self.counts.underruns += most;
+            let cut = !std::mem::replace(&mut self.starved, true);
+            chunk.samples.resize(from + most as usize * channels, 0);
+            return self.cover(&mut chunk.samples[from..], None, cut);
+        };
+        let cut = cut | std::mem::take(&mut self.starved);
+        let heard = sound.as_ref().map(|(_, heard)| *heard);
+        match sound {
+            Some((samples, _)) => {
+                chunk.came.push(from..from + samples.len());
+                chunk.samples.extend(samples);
             }
             None => {
-                self.counts.underruns += most;
-                (most, self.delay, !std::mem::replace(&mut self.starved, true), false)
+                *(if missing { &mut self.counts.underruns } else { &mut self.counts.inserted }) += frames;
+                chunk.samples.resize(from + frames as usize * channels, 0);
             }
-        };
-        out.resize(from + frames as usize * channels, 0);
-        if over {
-            self.pieces.pop_front();
         }
-        self.cover(&mut out[from..], delay, cut);
-        self.next_out += frames;
-        self.counts.out += frames;
+        self.cover(&mut chunk.samples[from..], heard, cut);
     }
 
-    /// Mutes what goes out.
-    fn cover(&mut self, samples: &mut [i16], delay: u64, cut: bool) {
+    /// Replaces what must not be heard of what goes out: sound that was heard then by the count, or silence of our own.
+    fn cover(&mut self, samples: &mut [i16], heard: Option<i128>, cut: bool) {
         let channels = self.format.channels as usize;
         let frames = (samples.len() / channels) as u64;
-        let begin = self.due(self.next_out).saturating_sub(self.span(delay));
+        let begin = heard.map_or_else(|| self.due(self.next_out).saturating_sub(self.span(self.delay)), |heard| self.own(heard));
+        let judged = self.judged_of(begin, frames);
+        if heard.is_some() && self.unjudged != Unjudged::Unasked {
+            let late = if judged < frames { u64::from(self.format.rate) } else { self.late.saturating_sub(frames) };
+            self.late = late;
+            self.counts.unjudged += if self.unjudged == Unjudged::Passes { frames - judged } else { 0 };
+        }
+        let heard_until = if self.unjudged == Unjudged::Silent { judged } else { frames };
         let micros = |at: u128| Micros((at / 1000) as u64);
-        let touched = self.closed || self.timeline.touches(micros(begin), micros(begin + self.span(frames)) + Micros(1));
+        let touched = heard_until < frames || self.timeline.touches(micros(begin), micros(begin + self.span(frames)) + Micros(1));
         if !touched && !cut && self.fade.idle() {
             if let Some(last) = samples.chunks(channels).next_back() {
                 self.fade.passed(last);
             }
-            return;
+        } else {
+            for (number, frame) in samples.chunks_mut(channels).enumerate() {
+                let number = number as u64;
+                let gain = if number < heard_until { self.timeline.gain_at_nanos(begin + self.span(number)) } else { 0.0 };
+                if gain < 1.0 {
+                    self.withholds = number >= heard_until;
+                }
+                if self.fade.apply(frame, gain, self.replacement, self.counts.out + number, cut && number == 0) {
+                    *(if self.withholds { &mut self.counts.withheld } else { &mut self.counts.muted }) += 1;
+                }
+            }
         }
-        for (number, frame) in samples.chunks_mut(channels).enumerate() {
-            let number = number as u64;
-            let gain = if self.closed { 0.0 } else { self.timeline.gain_at_nanos(begin + self.span(number)) };
-            let replaced = self.fade.apply(frame, gain, self.replacement, self.counts.out + number, cut && number == 0);
-            self.counts.replaced += u64::from(replaced);
-        }
+        self.next_out += frames;
+        self.counts.out += frames;
     }
 
-    /// When the microphone heard what comes next, whether it will be left out or not, nanoseconds.
+    /// How many of these frames are judged, or need not be.
+    fn judged_of(&self, begin: u128, frames: u64) -> u64 {
+        if self.unjudged == Unjudged::Unasked {
+            return frames;
+        }
+        let span = unsigned(self.judged - signed(begin));
+        ((span * u128::from(self.format.rate)).div_ceil(1_000_000_000) as u64).min(frames)
+    }
+
+    /// A time by the count, by the host's clock.
+    fn own(&self, heard: i128) -> u128 {
+        unsigned(heard + self.arrivals.offset())
+    }
+
+    /// When what comes next should have been heard, whether it will be left out or not, to go out when it will, nanoseconds.
     fn coming(&self) -> u128 {
         self.due(self.next_in).saturating_sub(self.span(self.delay + self.shorter + self.surplus))
     }
@@ -461,4 +472,12 @@ impl AudioLine {
 
 fn nanos(at: Micros) -> u128 {
     u128::from(at.0) * 1000
+}
+
+fn signed(nanos: u128) -> i128 {
+    i128::try_from(nanos).unwrap_or(i128::MAX)
+}
+
+fn unsigned(nanos: i128) -> u128 {
+    u128::try_from(nanos).unwrap_or(0)
 }

@@ -86,7 +86,7 @@ fn key(name: &str, role: &str) -> Result<(String, String)> {
 }
 
 /// What each operation takes, held against the document: a route that is new has to be added here.
-const ROLES: [(&str, &str, &str); 39] = [
+const ROLES: [(&str, &str, &str); 40] = [
     ("get", "/v1/rooms", "viewer"),
     ("post", "/v1/rooms", "admin"),
     ("get", "/v1/rooms/{room}", "viewer"),
@@ -125,6 +125,7 @@ const ROLES: [(&str, &str, &str); 39] = [
     ("get", "/v1/rooms/{room}/audience", "viewer"),
     ("post", "/v1/rooms/{room}/mute", "operator"),
     ("post", "/v1/rooms/{room}/chat", "publisher"),
+    ("post", "/v1/rooms/{room}/judged", "operator"),
     ("get", "/health", "nobody"),
 ];
 

@@ -148,7 +148,7 @@ pub struct EventView {
     /// Grows, with gaps after a restart.
     pub seq: i64,
     pub at: i64,
-    /// `policy`, `detection`, `stream_started`, `stream_ended`, `exposed`, `message`, `feedback`, `recording`, `room`.
+    /// `policy`, `detection`, `stream_started`, `stream_ended`, `exposed`, `message`, `feedback`, `recording`, `room`, `livekit`, `mute`, `sound`.
     pub kind: String,
     #[schema(value_type = Object)]
     pub body: Value,

@@ -167,3 +167,34 @@ pub struct NewMute {
     #[schema(minimum = 0, maximum = 9007199254740991_i64)]
     pub to: i64,
 }
+
+/// Spans of one request, at most.
+pub const MUTES_MAX: usize = 64;
+
+/// A span of sound.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpanOfSound {
+    /// Microseconds since the Unix epoch.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
+    pub from: i64,
+    /// Microseconds since the Unix epoch.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
+    pub to: i64,
+}
+
+/// How far a judge has heard a broadcaster's sound, and what of it is not to be heard.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewJudged {
+    /// As its token says.
+    #[schema(min_length = 1, max_length = 256, example = "broadcaster~0123456789abcdef0123456789abcdef")]
+    pub identity: String,
+    /// All sound until then is judged; microseconds since the Unix epoch, by the host's clock, and not after now.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
+    pub until: i64,
+    /// What is to be muted, also of what was judged before.
+    #[serde(default)]
+    #[schema(required = false, max_items = 64)]
+    pub mutes: Vec<SpanOfSound>,
+}

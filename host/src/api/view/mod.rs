@@ -14,7 +14,9 @@ pub use self::content::{
     AFTER_MAX, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
     NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView,
 };
-pub use self::livekit::{AudienceView, HeardView, NewMute, NewPost, NewToken, PostedView, RoomsQuery, TokenRole, TokenView};
+pub use self::livekit::{
+    AudienceView, HeardView, MUTES_MAX, NewJudged, NewMute, NewPost, NewToken, PostedView, RoomsQuery, TokenRole, TokenView,
+};
 pub use self::policy::{NewPolicy, PLUGIN, PluginView, PolicyView};
 pub use self::rooms::{NewRoom, ReportView, RoomChanges, RoomView, SessionView, ThresholdView};
 use crate::geometry::Rect;

@@ -127,6 +127,8 @@ pub struct EffectiveView {
     pub skip_max_ms: u32,
     pub sampler: String,
     pub chat: String,
+    pub sound: String,
+    pub mute_with: String,
     pub style: String,
     pub color: String,
     /// Labels that are covered, by detector; where it is empty every frame passes, because the room says so.
@@ -170,6 +172,8 @@ impl RoomView {
             skip_max_ms: config.room.skip_max_ms.0,
             sampler: config.room.sampler.to_string(),
             chat: crate::serve::word(&config.room.chat),
+            sound: crate::serve::word(&config.room.sound),
+            mute_with: crate::serve::word(&config.room.mute_with),
             style: crate::serve::word(&config.cover.style),
             color: config.cover.color.to_string(),
             detectors: config

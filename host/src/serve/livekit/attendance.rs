@@ -239,8 +239,20 @@ impl Attendance {
     /// Mutes all sound of a broadcaster between two moments of the host's clock. False if it has none here.
     pub fn mute(&self, ingest: &str, from: Micros, to: Micros) -> bool {
         let Some(lines) = self.lines.get(ingest) else { return false };
-        lines.iter().for_each(|line| lock(line).mute(from, to));
+        lines.iter().for_each(|line| line.mute(from, to));
         !lines.is_empty()
+    }
+
+    /// A judge has heard all sound of a broadcaster until then. False if it has none here.
+    pub fn judged(&self, ingest: &str, until: Micros, mutes: &[(Micros, Micros)]) -> bool {
+        let Some(lines) = self.lines.get(ingest) else { return false };
+        lines.iter().for_each(|line| line.judged(until, mutes));
+        !lines.is_empty()
+    }
+
+    /// All sound that is here.
+    pub fn sounds(&self) -> Vec<Line> {
+        self.lines.iter().flat_map(|lines| lines.value().clone()).collect()
     }
 
     pub(super) fn add_line(&self, ingest: String, line: Line) {

@@ -25,7 +25,7 @@ use super::attendance::{Attendance, PAUSE_MAX, retries};
 use super::meter;
 use super::mirror::Mirror;
 use super::pump;
-use super::sound::{self, Line};
+use super::sound::{self, Line, Track};
 use super::talk::{self, Talk};
 use crate::plugin::types::{Source, SourceKind};
 use crate::serve::Service;
@@ -338,16 +338,10 @@ impl Broadcaster {
         let (line, muted) = match before {
             Some(Channel { medium: Medium::Sound(line), muted, .. }) => (line, muted),
             _ => {
-                let line = sound::line(self.room.delay());
+                let line = Track::new(self.room.clone(), self.identity.clone(), of);
                 let muted = watch::channel(is_muted).0;
                 self.attendance.add_line(self.ingest(), line.clone());
-                tasks.push(self.room.shared.frame_path.spawn(sound::give_out(
-                    self.room.clone(),
-                    line.clone(),
-                    mirror,
-                    of,
-                    muted.subscribe(),
-                )));
+                tasks.push(self.room.shared.frame_path.spawn(sound::give_out(line.clone(), mirror, muted.subscribe())));
                 (line, muted)
             }
         };

@@ -18,9 +18,16 @@ pub const TURNED_AWAY: &str = "scrim_livekit_turned_away_total";
 pub const SAMPLES_IN: &str = "scrim_sound_samples_in_total";
 /// Counter: sound samples that left, silence in the place of muted ones among them.
 pub const SAMPLES_OUT: &str = "scrim_sound_samples_out_total";
-/// Counter: silent samples put where none came in time.
+/// Counter: silent samples put in. Label `reason`: `missing` (none came in time) or `delay` (it grew, or there was no room).
 pub const SAMPLES_INSERTED: &str = "scrim_sound_samples_inserted_total";
-/// Counter: sound samples lost. Label `reason`: `way` (before they came here) or `drift` (more came than time passed).
+/// Counter: sound samples that something else was heard for. Label `reason`: `muted`, or `unjudged` (no judge had heard them in time).
+pub const SAMPLES_SILENCED: &str = "scrim_sound_samples_silenced_total";
+/// Counter: sound samples that a room which fails open let pass though no judge had heard them in time.
+pub const SAMPLES_UNJUDGED: &str = "scrim_sound_samples_passed_unjudged_total";
+/// Gauge: sound in all delay lines.
+pub const LINE_BYTES: &str = "scrim_sound_line_bytes";
+/// Counter: sound samples lost. Label `reason`: `way` (before they came here), `drift` (more came than time passed, or too late), `behind` (not
+/// fetched in time, or the delay shrank).
 pub const SAMPLES_DROPPED: &str = "scrim_sound_samples_dropped_total";
 /// Counter: connections to rooms that were lost and made again. Label `side`: `ingest` or `mirror`.
 pub const RECONNECTS: &str = "scrim_livekit_reconnects_total";
@@ -37,7 +44,10 @@ pub fn describe() {
     describe_counter!(TURNED_AWAY, Unit::Count, "broadcasters that had no place on this host");
     describe_counter!(SAMPLES_IN, Unit::Count, "sound samples that broadcasters sent");
     describe_counter!(SAMPLES_OUT, Unit::Count, "sound samples that left");
-    describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put where none came in time");
+    describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put in, by reason");
+    describe_counter!(SAMPLES_SILENCED, Unit::Count, "sound samples that were not heard, by reason");
+    describe_counter!(SAMPLES_UNJUDGED, Unit::Count, "sound samples that passed without a judge having heard them");
+    describe_gauge!(LINE_BYTES, Unit::Bytes, "sound in all delay lines");
     describe_counter!(SAMPLES_DROPPED, Unit::Count, "sound samples lost, by reason");
     describe_counter!(RECONNECTS, Unit::Count, "connections to rooms that were made again");
     describe_gauge!(BROADCASTERS, Unit::Count, "broadcasters that are attended");

@@ -1,13 +1,16 @@
 //! A broadcaster's sound: into its delay line, and out of it to the mirror, as late as the pictures are.
 //!
 //! The library gives sound no times: the line ties a count of samples to when they came, on the host's clock, which pictures are tied to as well.
-//! What is muted is replaced as it leaves the line, so that a mute may be asked for up to a delay after what it is about.
+//! What is muted is replaced as it leaves the line, so that a mute may be asked for up to a delay after what it is about; so is, in a room whose sound
+//! is judged, what no judge has heard until then. What came and what went is counted and hashed on both sides of the line, and told when a track is over.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scrim_livekit::proto::TrackSource;
 use scrim_livekit::{AudioStream, AudioTrack};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -16,7 +19,7 @@ use super::mirror::{Mirror, Published};
 use crate::media::frame::Micros;
 use crate::serve::clock::HostClock;
 use crate::serve::room::{Room, lock};
-use crate::speech::{AudioLine, Counts, Format};
+use crate::speech::{AudioLine, Chunk, Counts, Format, Unjudged};
 
 /// What Opus works at, so that the library resamples nothing.
 pub const RATE: u32 = 48_000;
@@ -28,13 +31,142 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// More than the longest delay takes, 10 s, and what may be behind.
 const BYTES_MAX: usize = 2 * RATE as usize * CHANNELS as usize * 12;
+/// For so long what is left in the line of a track that is over may still be due.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// A delay line, shared by what fills it, what empties it, and who mutes it.
-pub type Line = Arc<Mutex<AudioLine>>;
+/// A track of sound while it is here, shared by what fills its line, what empties it, who mutes it and who judges it.
+pub struct Track {
+    room: Arc<Room>,
+    identity: String,
+    from: TrackSource,
+    through: Mutex<Through>,
+}
 
-/// An empty one.
-pub fn line(delay: Micros) -> Line {
-    Arc::new(Mutex::new(AudioLine::new(Format { rate: RATE, channels: CHANNELS }, delay, BYTES_MAX)))
+pub type Line = Arc<Track>;
+
+struct Through {
+    line: AudioLine,
+    came: Tap,
+    went: Tap,
+    /// Samples that were lost before they came here.
+    lost: u64,
+}
+
+/// What passed at one place, sample by sample.
+#[derive(Default)]
+struct Tap {
+    samples: u64,
+    digest: Sha256,
+}
+
+impl Tap {
+    fn pass(&mut self, samples: &[i16]) {
+        self.samples += samples.len() as u64;
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        self.digest.update(bytes);
+    }
+
+    fn hex(&self) -> String {
+        self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Track {
+    /// One that nothing has come of.
+    pub fn new(room: Arc<Room>, identity: String, from: TrackSource) -> Line {
+        let line = AudioLine::new(Format { rate: RATE, channels: CHANNELS }, room.delay(), BYTES_MAX);
+        let through = Mutex::new(Through { line, came: Tap::default(), went: Tap::default(), lost: 0 });
+        Arc::new(Self { room, identity, from, through })
+    }
+
+    /// What viewers' apps show.
+    fn name(&self) -> &'static str {
+        if self.from == TrackSource::SourceScreenshareAudio { "screen sound" } else { "microphone" }
+    }
+
+    /// Whose room it is in.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    pub fn mute(&self, from: Micros, to: Micros) {
+        lock(&self.through).line.mute(from, to);
+    }
+
+    /// A judge has heard all until then, and found what is to be muted: the way of every judge, whether it is here or outside.
+    pub fn judged(&self, until: Micros, mutes: &[(Micros, Micros)]) {
+        let line = &mut lock(&self.through).line;
+        mutes.iter().for_each(|&(from, to)| line.mute(from, to));
+        line.judged(until);
+    }
+
+    pub fn judge_is_late(&self) -> bool {
+        lock(&self.through).line.judge_is_late()
+    }
+
+    fn take(&self, at: Micros, samples: &[i16], lost: u64) {
+        let through = &mut *lock(&self.through);
+        if lost > 0 {
+            through.lost += lost;
+            through.line.lost(lost / u64::from(CHANNELS));
+        }
+        through.came.pass(samples);
+        through.line.push(at, samples);
+    }
+
+    /// What is due, as the room treats it now.
+    fn due(&self, now: Micros, told: &mut Told) -> Option<Chunk> {
+        let rule = self.room.sound();
+        let (due, counts, late) = {
+            let line = &mut lock(&self.through).line;
+            line.set_delay(rule.delay);
+            line.treat(rule.unjudged);
+            line.replace_with(rule.replacement);
+            (line.pop(now), line.counts(), line.judge_is_late())
+        };
+        if std::mem::replace(&mut told.late, late) != late {
+            let event = match (late, rule.unjudged) {
+                (true, _) => "judge_late",
+                (false, Unjudged::Unasked) => "judge_unasked",
+                (false, _) => "judge_back",
+            };
+            let heard = if rule.unjudged == Unjudged::Silent { "nothing" } else { "all" };
+            self.room.tell("sound", json!({ "event": event, "identity": self.identity, "track": self.name(), "heard_unjudged": heard }));
+        }
+        count(&mut told.counts, counts);
+        due
+    }
+
+    fn left(&self, chunk: &Chunk) {
+        metrics::counter!(meter::SAMPLES_OUT).increment(chunk.samples.len() as u64);
+        let went = &mut lock(&self.through).went;
+        chunk.came.iter().filter_map(|came| chunk.samples.get(came.clone())).for_each(|samples| went.pass(samples));
+    }
+
+    /// Tells what has become of it: where both digests are the same, every sample left as it came.
+    fn over(&self, told: &mut Told) {
+        let through = lock(&self.through);
+        let counts = through.line.counts();
+        // Nothing waits any more.
+        count(&mut told.counts, Counts { held: 0, ..counts });
+        let body = json!({
+            "event": "over",
+            "identity": self.identity,
+            "track": self.name(),
+            "came": through.came.samples,
+            "went": through.went.samples,
+            "came_sha256": through.came.hex(),
+            "went_sha256": through.went.hex(),
+            "muted": counts.muted,
+            "silent_unjudged": counts.withheld,
+            "passed_unjudged": counts.unjudged,
+            "inserted": counts.underruns + counts.inserted,
+            "dropped": counts.overruns + counts.dropped + counts.held,
+            "lost": through.lost,
+        });
+        drop(through);
+        self.room.tell("sound", body);
+    }
 }
 
 /// Fills the line until the track is over.
@@ -43,16 +175,30 @@ pub async fn take_in(mut audio: AudioStream, line: Line, clock: HostClock) {
     while let Some(sound) = audio.next().await {
         let at = clock.at(sound.arrived);
         metrics::counter!(meter::SAMPLES_IN).increment(sound.samples.len() as u64);
-        lock(&line).push(at, &sound.samples);
-        metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "way").increment((audio.dropped() - lost) * u64::from(RATE / 100));
-        lost = audio.dropped();
+        // The oldest goes: what is lost lies before this.
+        let dropped = audio.dropped();
+        let missing = (dropped - std::mem::replace(&mut lost, dropped)) * u64::from(CHANNELS * RATE / 100);
+        metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "way").increment(missing);
+        line.take(at, &sound.samples, missing);
     }
 }
 
+/// What has been told of a line.
+#[derive(Default)]
+struct Told {
+    counts: Counts,
+    late: bool,
+}
+
 /// Publishes what is due, on whatever connection the mirror has, until the sender of `muted` is gone: the broadcaster's track is over.
-pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSource, mut muted: watch::Receiver<bool>) {
-    let name = if from == TrackSource::SourceScreenshareAudio { "screen sound" } else { "microphone" };
-    let (mut epoch, mut told) = (mirror.epoch(), Counts::default());
+pub async fn give_out(line: Line, mirror: Mirror, mut muted: watch::Receiver<bool>) {
+    let mut told = Told::default();
+    publish(&line, &mirror, &mut muted, &mut told).await;
+    line.over(&mut told);
+}
+
+async fn publish(line: &Track, mirror: &Mirror, muted: &mut watch::Receiver<bool>, told: &mut Told) {
+    let mut epoch = mirror.epoch();
     loop {
         while *epoch.borrow_and_update() == 0 {
             tokio::select! {
@@ -61,7 +207,7 @@ pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSo
                 changed = muted.changed() => if changed.is_err() { return },
             }
         }
-        let published = match mirror.audio(name, from, RATE, CHANNELS).await {
+        let published = match mirror.audio(line.name(), line.from, RATE, CHANNELS).await {
             Ok(published) => published,
             Err(error) => {
                 tracing::warn!(%error, "a moderated sound track is not published");
@@ -72,7 +218,7 @@ pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSo
                 continue;
             }
         };
-        if !play(&room, &line, &published, &mut epoch, &mut muted, &mut told).await {
+        if !play(line, &published, &mut epoch, muted, told).await {
             mirror.take_back(published.epoch, published.track.sid()).await;
             return;
         }
@@ -81,16 +227,15 @@ pub async fn give_out(room: Arc<Room>, line: Line, mirror: Mirror, from: TrackSo
 
 /// One connection. False when the broadcaster's track is over.
 async fn play(
-    room: &Room,
-    line: &Line,
+    line: &Track,
     published: &Published<AudioTrack>,
     epoch: &mut watch::Receiver<u64>,
     muted: &mut watch::Receiver<bool>,
-    told: &mut Counts,
+    told: &mut Told,
 ) -> bool {
     let mut tick = tokio::time::interval(CHUNK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let clock = room.shared.clock;
+    let (room, clock) = (&line.room, line.room.shared.clock);
     let mut mute_at: Option<Instant> = muted.borrow_and_update().then(Instant::now);
     let mut ends_at: Option<Instant> = None;
     loop {
@@ -110,28 +255,24 @@ async fn play(
                     }
                 }
                 // The track is over: what the line holds still goes out.
-                Err(_) => ends_at = Some(Instant::now() + Duration::from(room.delay())),
+                Err(_) => {
+                    ends_at = Some(Instant::now() + Duration::from(room.delay()));
+                    lock(&line.through).line.settle();
+                }
             },
         }
         let now = Instant::now();
         if mute_at.take_if(|at| *at <= now).is_some() {
             mute(published, true);
         }
-        loop {
-            let (due, counts) = {
-                let mut line = lock(line);
-                line.set_delay(room.delay());
-                (line.pop(clock.now()), line.counts())
-            };
-            count(told, counts);
-            let Some(chunk) = due else { break };
-            metrics::counter!(meter::SAMPLES_OUT).increment(chunk.samples.len() as u64);
+        while let Some(chunk) = line.due(clock.now(), told) {
             if let Err(error) = published.track.capture(&chunk.samples).await {
                 tracing::warn!(%error, "moderated sound is not taken");
                 break;
             }
+            line.left(&chunk);
         }
-        if ends_at.is_some_and(|at| at <= now) {
+        if ends_at.is_some_and(|at| at <= now && (told.counts.held == 0 || at + LINGER <= now)) {
             return false;
         }
     }
@@ -140,8 +281,17 @@ async fn play(
 /// What is new since it was told last, on this connection or an earlier one.
 fn count(told: &mut Counts, now: Counts) {
     let before = std::mem::replace(told, now);
-    metrics::counter!(meter::SAMPLES_INSERTED).increment(now.underruns + now.inserted - before.underruns - before.inserted);
-    metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "drift").increment(now.overruns + now.dropped - before.overruns - before.dropped);
+    let inserted = |reason, more| metrics::counter!(meter::SAMPLES_INSERTED, "reason" => reason).increment(more);
+    inserted("missing", now.underruns - before.underruns);
+    inserted("delay", now.inserted - before.inserted);
+    let dropped = |reason, more| metrics::counter!(meter::SAMPLES_DROPPED, "reason" => reason).increment(more);
+    dropped("drift", now.overruns - before.overruns);
+    dropped("behind", now.dropped - before.dropped);
+    let silenced = |reason, more| metrics::counter!(meter::SAMPLES_SILENCED, "reason" => reason).increment(more);
+    silenced("muted", now.muted - before.muted);
+    silenced("unjudged", now.withheld - before.withheld);
+    metrics::counter!(meter::SAMPLES_UNJUDGED).increment(now.unjudged - before.unjudged);
+    metrics::gauge!(meter::LINE_BYTES).increment((now.held as f64 - before.held as f64) * f64::from(2 * CHANNELS));
 }
 
 fn mute(published: &Published<AudioTrack>, mute: bool) {
