@@ -108,7 +108,9 @@ impl Post {
         let shown = passed.shown(mode).map(str::to_owned);
         if let Some(text) = shown.clone() {
             let attributes = HashMap::from([(AUTHOR.to_owned(), name), (IDENTITY.to_owned(), identity)]);
-            self.say(&room.name, Said { text, attributes })?;
+            if !self.say(&room.name, Said { text, attributes }) {
+                return Err(PostError::Full);
+            }
         }
         Ok(Posted { id: passed.id.clone(), outcome: passed.outcome(mode), shown, fault: passed.fault })
     }
@@ -120,15 +122,16 @@ impl Post {
         self.rooms.retain(|_, said| !said.is_closed());
     }
 
-    fn say(&self, room: &str, said: Said) -> Result<(), PostError> {
+    /// False: too much waits already.
+    fn say(&self, room: &str, said: Said) -> bool {
         let mut speaker = self.rooms.entry(room.to_owned()).or_insert_with(|| self.speaker(room));
         let said = match speaker.try_send(said) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(PostError::Full),
+            Ok(()) => return true,
+            Err(mpsc::error::TrySendError::Full(_)) => return false,
             Err(mpsc::error::TrySendError::Closed(said)) => said,
         };
         *speaker = self.speaker(room);
-        speaker.try_send(said).map_err(|_| PostError::Full)
+        speaker.try_send(said).is_ok()
     }
 
     /// Somebody who says what a room has to say.
