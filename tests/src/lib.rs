@@ -17,4 +17,5 @@ pub mod seen;
 pub mod served;
 pub mod sim;
 pub mod soak;
+pub mod sound;
 pub mod watched;

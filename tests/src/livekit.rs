@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,16 +25,30 @@ pub const SECRET: &str = "a secret for tests alone, and long enough";
 /// # Errors
 /// When it failed there.
 pub fn alone() -> Result<bool> {
+    let name = std::thread::current().name().context("a test's thread has its name")?.to_owned();
+    let arguments = [&*name, "--exact", "--nocapture", "--test-threads", "1"].map(str::to_owned);
+    let Some(output) = inside(&arguments)? else { return Ok(false) };
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    ensure!(output.status.success() && said.contains("1 passed"), "{name} failed in its own network: {}", output.status);
+    Ok(true)
+}
+
+/// Runs this program again, with these arguments, in a network of its own: what came of it. None: it runs there already, or this machine allows no
+/// such network, and the caller goes on.
+///
+/// # Errors
+/// When it can't be run.
+pub fn inside(arguments: &[String]) -> Result<Option<Output>> {
     if std::env::var_os(INSIDE).is_some() {
-        return Ok(false);
+        return Ok(None);
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     let flags: &[&str] = if root { &["--net"] } else { &["--map-root-user", "--net"] };
     if !Command::new("unshare").args(flags).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
         println!("this machine allows no network namespace: the test runs on its own interface");
-        return Ok(false);
+        return Ok(None);
     }
-    let name = std::thread::current().name().context("a test's thread has its name")?.to_owned();
     let script = format!(
         "ip link set lo up && ip link add scrim0 type veth peer name scrim1 && ip addr add {ADDRESS}/24 dev scrim0 \
          && ip link set scrim0 up && ip link set scrim1 up && exec \"$@\""
@@ -43,13 +57,10 @@ pub fn alone() -> Result<bool> {
         .args(flags)
         .args(["sh", "-c", &script, "sh"])
         .arg(std::env::current_exe()?)
-        .args([&name, "--exact", "--nocapture", "--test-threads", "1"])
+        .args(arguments)
         .env(INSIDE, "1")
         .output()?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{said}");
-    ensure!(output.status.success() && said.contains("1 passed"), "{name} failed in its own network: {}", output.status);
-    Ok(true)
+    Ok(Some(output))
 }
 
 /// Where a server of these tests is reached, started or not.
