@@ -22,4 +22,5 @@ pub mod seen;
 pub mod served;
 pub mod sim;
 pub mod soak;
+pub mod sound;
 pub mod watched;

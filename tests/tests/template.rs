@@ -1,6 +1,6 @@
 //! What `scrim plugin new` makes builds at once, passes its own test and is a plugin of its slot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use scrim_host::plugin::check::check;
@@ -8,12 +8,12 @@ use scrim_host::plugin::engine::ClassName;
 use scrim_toolchain::guest::Toolchain;
 use scrim_toolchain::template;
 
-/// The guests' folder keeps what the template's dependencies are made of, at the versions that are pinned there.
+/// As the guests have them: the versions that are pinned there, and what has been built of them.
 fn pinned(folder: &Path) {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
     std::fs::copy(guests.join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     std::fs::create_dir(folder.join(".cargo")).unwrap();
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("template");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
     std::fs::write(folder.join(".cargo/config.toml"), format!("[build]\ntarget-dir = {:?}\n", target.display().to_string())).unwrap();
 }
 

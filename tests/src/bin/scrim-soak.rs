@@ -1,7 +1,7 @@
 //! `scrim-soak NAME [--short] [ARGUMENT…]`: what runs for hours, or its short version; stops at the first thing that is wrong.
 
 use anyhow::{Context, bail};
-use scrim_tests::{faults, fuzz, joins, sim, soak};
+use scrim_tests::{faults, fuzz, joins, sim, soak, sound};
 
 /// Seeds of a whole soak and of a short one, 10,000 frames of each plan to a seed.
 const SEEDS: u64 = 500;
@@ -25,8 +25,10 @@ fn main() -> anyhow::Result<()> {
         "fuzz" => fuzz::soak(&arguments[1..]),
         "joins" => joins::soak(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), short),
         "serve" => soak::run(words.map(String::as_str).collect::<Vec<_>>().as_slice(), short),
+        "sound" => sound::soak(words.map(String::as_str).collect::<Vec<_>>().as_slice(), short),
         other => bail!(
-            "no soak is called \"{other}\"; there are cuts, fuzz [TARGET [MINUTES]] [--seed N], joins, serve [MINUTES] and simulation [FIRST_SEED [SEEDS]]"
+            "no soak is called \"{other}\"; there are cuts, fuzz [TARGET [MINUTES]] [--seed N], joins, serve [MINUTES], simulation [FIRST_SEED [SEEDS]] \
+             and sound [MINUTES]"
         ),
     }
 }
