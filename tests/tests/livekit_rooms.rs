@@ -127,7 +127,7 @@ fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
         let broadcaster = join(library, &minted, PUBLISHER).await?;
         let identity = minted["identity"].as_str().context("an identity")?;
         let begin = Instant::now();
-        let camera = Camera::start(&broadcaster, frame, TrackSource::SourceCamera).await?;
+        let camera = Camera::start(&broadcaster, frame.clone(), TrackSource::SourceCamera).await?;
 
         let (from, remote) = subscribed(&mut viewer).await?;
         println!("the mirror's track came after {:?}", begin.elapsed());
@@ -178,6 +178,28 @@ fn viewers_get_what_was_moderated_from_the_first_frame_on() -> Result<()> {
         eventually(|| Ok(host.get("/v1/rooms/studio")?.expect(200)?["live"][0] == Value::Null)).await?;
         let over = session()?;
         ensure!(watched(&over) == (Some(0), Some(2), Some(2)) && over["duration_us"].as_u64() > Some(5_000_000), "{over}");
+
+        // As somebody who loads the page again: it comes back while what it showed before is still on its way to viewers.
+        let mut broadcaster = join(library, &minted, PUBLISHER).await?;
+        let mut camera = Camera::start(&broadcaster, frame.clone(), TrackSource::SourceCamera).await?;
+        let (_, remote) = subscribed(&mut viewer).await?;
+        timeout(SOON, VideoStream::of(&viewer, remote)?.next()).await?.context("a picture")?;
+        drop(camera);
+        broadcaster.leave().await?;
+        broadcaster = join(library, &minted, PUBLISHER).await?;
+        camera = Camera::start(&broadcaster, frame, TrackSource::SourceCamera).await?;
+        until(&mut viewer, "the first mirror's going", |event| matches!(event, Event::Left { identity } if identity == from).then_some(()))
+            .await?;
+        let (_, remote) = subscribed(&mut viewer).await?;
+        let mut stream = VideoStream::of(&viewer, remote)?;
+        for number in 0..30 {
+            let covered = black(&timeout(SOON, stream.next()).await?.context("the stream goes on")?.picture, face);
+            ensure!(covered >= 0.95, "frame {number} of what comes back shows {:.0} % of the face", 100.0 * (1.0 - covered));
+        }
+        let log = std::fs::read_to_string(host.data_dir.join("serve.log"))?;
+        ensure!(!log.contains("a viewers' room is over for its mirror"), "two mirrors were there at once");
+        drop((camera, stream));
+        broadcaster.leave().await?;
         viewer.leave().await?;
         host.terminate(Duration::from_secs(20))
     })

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::attendance::{Attendance, PAUSE_MAX, retries};
 use super::meter;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, Seat};
 use super::pump;
 use super::sound::{self, Line, Track};
 use super::talk::{self, Talk};
@@ -95,7 +95,9 @@ struct Arrived {
 struct Heard {
     channels: HashMap<TrackSource, Channel>,
     mirror: Option<Mirror>,
-    /// Of the mirror and its pumps.
+    /// The latest mirror's task.
+    mirror_leaves: Option<JoinHandle<()>>,
+    /// Of its pumps.
     tasks: Vec<JoinHandle<()>>,
     /// Tracks by their sids.
     published: HashMap<String, Told>,
@@ -172,7 +174,7 @@ impl Broadcaster {
         }
         self.finish(&mut heard, "the broadcaster left");
         // The mirror leaves when the last moderated frame is out.
-        for task in heard.tasks.drain(..) {
+        for task in heard.tasks.drain(..).chain(heard.mirror_leaves.take()) {
             let _ = task.await;
         }
     }
@@ -257,8 +259,10 @@ impl Broadcaster {
         self.room.tell("livekit", json!({ "event": "joined", "identity": self.identity, "name": name }));
         let (mint, room, identity) = (self.attendance.mint.clone(), self.room.name.clone(), self.identity.clone());
         let ticket = move || mint.mirror(&room, &identity, &name).map_err(|error| error.to_string());
-        let (mirror, task) = Mirror::join(self.attendance.library, self.attendance.url.clone(), self.key(), Box::new(ticket));
-        heard.tasks.push(task);
+        let Attendance { library, url, .. } = &*self.attendance;
+        let seat = Seat { library, url: url.clone(), key: self.key(), ticket: Box::new(ticket), after: heard.mirror_leaves.take() };
+        let (mirror, leaves) = Mirror::join(seat);
+        heard.mirror_leaves = Some(leaves);
         heard.talk = Some(Talk::start(self.room.clone(), self.identity.clone(), mirror.clone()));
         heard.mirror = Some(mirror);
     }

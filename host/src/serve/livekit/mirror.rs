@@ -22,8 +22,22 @@ use super::meter;
 /// Orders that wait while the room is joined, at most.
 const ORDERS_MAX: usize = 32;
 
+/// How long a mirror may take to leave before another takes its place: more than the longest delay.
+const AFTER_MAX: Duration = Duration::from_secs(15);
+
 /// How a mirror gets into its room; made anew for each try, since tokens run out.
 pub type Ticket = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Where a mirror is to be, and as whom.
+pub struct Seat {
+    pub library: &'static Library,
+    pub url: String,
+    /// The room's, if it is encrypted end to end.
+    pub key: Option<Vec<u8>>,
+    pub ticket: Ticket,
+    /// The mirror that may still be there under this identity, with something left to say; the server would put it out.
+    pub after: Option<JoinHandle<()>>,
+}
 
 enum Order {
     Video { name: String, size: (u32, u32), from: TrackSource, encoding: Encoding, tell: Tell<VideoTrack> },
@@ -48,14 +62,11 @@ pub struct Published<T> {
 }
 
 impl Mirror {
-    /// Joins the viewers' room, and stays there until the last clone of this is dropped; the task ends when it has left. `key` is the room's,
-    /// if it is encrypted end to end.
-    pub fn join(library: &'static Library, url: String, key: Option<Vec<u8>>, ticket: Ticket) -> (Self, JoinHandle<()>) {
-        // It publishes and hears nothing.
-        let options = Options { subscribe: false, dynacast: true, key };
+    /// Joins the viewers' room, and stays there until the last clone of this is dropped; the task ends when it has left.
+    pub fn join(seat: Seat) -> (Self, JoinHandle<()>) {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (tell, epoch) = watch::channel(0);
-        let task = tokio::spawn(run(library, url, options, ticket, received, tell));
+        let task = tokio::spawn(run(seat, received, tell));
         (Self { orders, epoch }, task)
     }
 
@@ -103,14 +114,15 @@ impl Mirror {
 }
 
 /// Returns when nobody has orders any more.
-async fn run(
-    library: &'static Library,
-    url: String,
-    options: Options,
-    ticket: Ticket,
-    mut orders: mpsc::Receiver<Order>,
-    tell: watch::Sender<u64>,
-) {
+async fn run(seat: Seat, mut orders: mpsc::Receiver<Order>, tell: watch::Sender<u64>) {
+    let Seat { library, url, key, ticket, after } = seat;
+    // It publishes and hears nothing.
+    let options = Options { subscribe: false, dynacast: true, key };
+    if let Some(before) = after
+        && tokio::time::timeout(AFTER_MAX, before).await.is_err()
+    {
+        tracing::warn!("a mirror takes long to leave: its place is taken");
+    }
     let (mut pauses, mut epoch) = (retries().build(), 0_u64);
     loop {
         let joined = match ticket() {

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::TokenRefused;
 use super::attendance::Attendance;
 use super::bearer::BearerError;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, Seat};
 use super::talk::CHAT;
 use crate::serve::chat::{self, Message};
 use crate::serve::room::Room;
@@ -140,7 +140,7 @@ impl Post {
         let Attendance { library, url, mint, keys, .. } = &*self.attendance;
         let (mint, of) = (mint.clone(), room.to_owned());
         let ticket = move || mint.chat(&of).map_err(|error| error.to_string());
-        let (mirror, _leaves) = Mirror::join(library, url.clone(), keys.of(room), Box::new(ticket));
+        let (mirror, _leaves) = Mirror::join(Seat { library, url: url.clone(), key: keys.of(room), ticket: Box::new(ticket), after: None });
         tokio::spawn(async move {
             while let Ok(Some(Said { text, attributes })) = tokio::time::timeout(IDLE_MAX, told.recv()).await {
                 mirror.say(CHAT, &text, attributes).await;
