@@ -45,7 +45,7 @@ fn prepare(stages: &mut Stages, out: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
     let mut plugins = Vec::new();
     stages.run("set-up", || setup::fetch().map(drop))?;
     stages.run("plugins", || setup::plugins().map(|files| plugins = files))?;
-    stages.run("the scrim binary", || cargo(&["build", "--release", "-p", "scrim-host"]))?;
+    stages.run("the scrim binary", || cargo(&["build", "--release", "--workspace", "--bin", "scrim"]))?;
     stages.run("a clip to cover", || Ok(clip::make(&clip)?))?;
     Ok((clip, plugins))
 }
