@@ -276,8 +276,6 @@ impl LiveKit {
 
     /// Hears that a judge has heard all of a broadcaster's sound until then, and what of it is to be muted. False if it is not heard there.
     pub fn judged(&self, room: &Room, identity: &str, until: Micros, mutes: &[(Micros, Micros)]) -> bool {
-        // Nobody has heard what is still to come.
-        let until = until.min(room.shared.clock.now());
         let judged = self.attendance.judged(&self.mint.ingest_room(&room.name, identity), until, mutes);
         if judged {
             for (from, to) in mutes {

@@ -96,8 +96,10 @@ impl Track {
         lock(&self.through).line.mute(from, to);
     }
 
-    /// A judge has heard all until then, and found what is to be muted: the way of every judge, whether it is here or outside.
+    /// A judge has heard all until then, and found what is to be muted: the way of every judge, whether it is here or outside. Nobody has heard what
+    /// is still to come, whatever a judge says.
     pub fn judged(&self, until: Micros, mutes: &[(Micros, Micros)]) {
+        let until = until.min(own_time(self.room.shared.clock.now()));
         let line = &mut lock(&self.through).line;
         mutes.iter().for_each(|&(from, to)| line.mute(from, to));
         line.judged(until);
@@ -172,11 +174,16 @@ impl Track {
     }
 }
 
+/// When sound that comes at this moment was heard, as far as the library's holding back goes; none that was heard later has come.
+fn own_time(came: Micros) -> Micros {
+    came.saturating_sub(HELD_BY_LIBRARY)
+}
+
 /// Fills the line until the track is over.
 pub async fn take_in(mut audio: AudioStream, line: Line, clock: HostClock) {
     let mut lost = 0;
     while let Some(sound) = audio.next().await {
-        let at = clock.at(sound.arrived).saturating_sub(HELD_BY_LIBRARY);
+        let at = own_time(clock.at(sound.arrived));
         metrics::counter!(meter::SAMPLES_IN).increment(sound.samples.len() as u64);
         // The oldest goes: what is lost lies before this.
         let dropped = audio.dropped();
