@@ -126,6 +126,11 @@ fn judged_sound_leaves_as_far_as_a_judge_has_heard_it() -> Result<()> {
         let gone = until(&mut sound, "the silence", 50, |level| level < QUIET).await?;
         let silent = share(&mut sound, Duration::from_secs(1), |level| level < QUIET).await?;
         ensure!(silent == 1.0, "{} is heard though the judge is gone", 1.0 - silent);
+        // Nor is what has not come, whatever a judge says of it: of the second that it claims, what the delay line holds is all that is heard.
+        let claim = json!({ "identity": identity, "until": unix_us() + 900_000 });
+        host.json("POST", "/v1/rooms/studio/judged", &claim)?.expect(204)?;
+        let heard_of_it = 3.0 * share(&mut sound, Duration::from_secs(3), |level| level > LOUD).await?;
+        ensure!((0.2..0.9).contains(&heard_of_it), "{heard_of_it} s are heard of what a judge claims ahead of time");
         judge.set(true)?;
         let back = until(&mut sound, "the sound again", 50, |level| level > LOUD).await?;
         println!("heard {heard:?} after the judge came, silent {gone:?} after it stopped, back after {back:?}");

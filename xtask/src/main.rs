@@ -112,8 +112,8 @@ fn short_benches() -> Result<()> {
     soak(&["fuzz", "all", "--short"])
 }
 
-/// What needs LiveKit's server, too.
-const OF_LIVEKIT: [&str; 2] = ["cuts", "joins"];
+/// The benches and soaks that need LiveKit's server, too.
+const OF_LIVEKIT: [&str; 6] = ["cuts", "hogs", "joins", "livekit", "livekit-rooms", "sound"];
 
 /// The figures of `scrim-bench` come from the same optimised build as everything else.
 fn measure(binary: &str, bench: &Bench) -> Result<()> {

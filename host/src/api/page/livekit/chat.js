@@ -6,7 +6,17 @@ import { $, write } from "/parts.js";
 export const TOPIC = "lk.chat";
 /** Messages that stay to be read. */
 const KEPT = 100;
-const OUTCOMES = { masked: "said with words masked", refused: "not said: the room's policy refused it", unjudged: "not judged" };
+/** The log and the line of the page's empty section. */
+const PARTS = `
+  <ol id="said" role="log" aria-label="What is said"></ol>
+  <form id="say">
+    <input id="text" maxlength="1000" autocomplete="off" placeholder="Say something" aria-label="Message" aria-describedby="say-fault">
+    <button type="submit">Send</button>
+    <p class="fault" id="say-fault" role="status"></p>
+  </form>`;
+const OUTCOMES = { masked: "said with words masked", refused: "not said: the room's policy refused it" };
+
+$("chat").innerHTML = PARTS;
 
 /** Shows what is said in a room that is about to be joined. */
 export function hearChat(room) {
