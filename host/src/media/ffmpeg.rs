@@ -24,6 +24,10 @@ use crate::media::matroska;
 /// The program to run, before the path is searched.
 const PROGRAM_VAR: &str = "SCRIM_FFMPEG";
 
+/// Of a file that ends early ffmpeg complains, and still exits with 0. Damage in mid-stream conceals itself and is none of these.
+const ENDS_EARLY: [&str; 5] =
+    ["partial file", "File ended prematurely", "Truncat", "Invalid data found when processing input", "Error during demuxing"];
+
 /// Lines of complaint kept of a child, the newest.
 const COMPLAINTS_MAX: usize = 8;
 
@@ -73,9 +77,12 @@ pub(crate) fn probe(ffmpeg: &Path, path: &Path) -> Result<(Probe, Conversion), F
     })
 }
 
-/// The text of a line of level `error` or worse.
+/// The text of a line of level `error` or worse; or where a file ends early, what another of ffmpeg's threads said of it in the middle of
+/// a frame's line, which `showinfo` writes in pieces: such words have lost their level and the line's end is theirs.
 fn complaint(line: &str) -> Option<String> {
-    ["[error] ", "[fatal] ", "[panic] "].iter().find_map(|level| Some(line.split_once(level)?.1.trim().to_owned()))
+    let of_level = ["[error] ", "[fatal] ", "[panic] "].iter().find_map(|level| Some(line.split_once(level)?.1));
+    let within = || of_showinfo(line).and_then(|shown| ENDS_EARLY.iter().find_map(|sign| Some(&shown[shown.find(sign)?..])));
+    of_level.or_else(within).map(|text| text.trim().to_owned())
 }
 
 /// Value of `key:value` words; ffmpeg pads some values with blanks.
@@ -247,20 +254,16 @@ fn listen(from: impl BufRead, times: &Sender<Option<u64>>) -> Vec<String> {
     for line in from.split(b'\n') {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line);
-        match of_showinfo(&line).filter(|shown| shown.starts_with("n:")) {
+        if let Some(shown) = of_showinfo(&line).filter(|shown| shown.starts_with("n:")) {
             // A frame without a time says `NOPTS`; one before the start is the start.
-            Some(shown) => {
-                let at = word(shown, " pts:").and_then(|pts| pts.parse::<i64>().ok());
-                // Nobody listens any more once the source is dropped.
-                let _ = times.send(at.map(|at| at.max(0) as u64));
-            }
-            None => {
-                if let Some(text) = complaint(&line) {
-                    complaints.push_back(text);
-                    if complaints.len() > COMPLAINTS_MAX {
-                        complaints.pop_front();
-                    }
-                }
+            let at = word(shown, " pts:").and_then(|pts| pts.parse::<i64>().ok());
+            // Nobody listens any more once the source is dropped.
+            let _ = times.send(at.map(|at| at.max(0) as u64));
+        }
+        if let Some(text) = complaint(&line) {
+            complaints.push_back(text);
+            if complaints.len() > COMPLAINTS_MAX {
+                complaints.pop_front();
             }
         }
     }
@@ -309,9 +312,6 @@ impl Reading {
     }
 
     fn conclude(self, is_cut: bool, has_failed: bool, complaints: &[String]) {
-        // Of a file that ends early ffmpeg complains, and still exits with 0. Damage in mid-stream conceals itself and is none of these.
-        const ENDS_EARLY: [&str; 5] =
-            ["partial file", "File ended prematurely", "Truncat", "Invalid data found when processing input", "Error during demuxing"];
         let is_early = complaints.iter().any(|line| ENDS_EARLY.iter().any(|sign| line.contains(sign)));
         if is_cut || has_failed || is_early {
             let detail = complaints.last().cloned().unwrap_or_else(|| "it ends within a picture".to_owned());
@@ -556,3 +556,7 @@ fn padded(frame: &Frame, width: usize, height: usize) -> Vec<u8> {
     data.extend_from_slice(cr);
     data
 }
+
+#[cfg(test)]
+#[path = "ffmpeg_tests.rs"]
+mod tests;
