@@ -19,6 +19,7 @@ use super::view::{AudienceView, Binary, HeardView, MUTES_MAX, NewJudged, NewMute
 use super::{App, Groups};
 use crate::media::frame::Micros;
 use crate::serve::Service;
+use crate::serve::livekit::dispatch::Whereabouts;
 use crate::serve::livekit::webhook::{BODY_MAX, Heard};
 use crate::serve::livekit::{LiveKit, meter};
 
@@ -86,7 +87,8 @@ async fn token(
 )]
 async fn audience(State(app): App, Path(room): Path<String>) -> Result<Json<AudienceView>, Problem> {
     let room = room_of(&app, &room)?;
-    Ok(Json(livekit(&app)?.audience(&room.name).into()))
+    let livekit = livekit(&app)?;
+    Ok(Json(AudienceView::new(livekit.audience(&room.name), livekit.whereabouts(&room.name))))
 }
 
 /// Mutes a broadcaster's sound between two moments. Viewers are the room's delay behind: what was said up to so long ago is still muted.
@@ -100,8 +102,9 @@ async fn mute(State(app): App, Path(room): Path<String>, Json(mute): Json<NewMut
     if to <= from {
         return Err(Problem::new(StatusCode::CONFLICT, "`to` is not after `from`: give a span that ends after it begins"));
     }
-    if !livekit(&app)?.mute(&room, &identity, at(from), at(to)) {
-        return Err(unheard(&identity));
+    let livekit = livekit(&app)?;
+    if !livekit.mute(&room, &identity, at(from), at(to)) {
+        return Err(unheard(&livekit, &room.name, &identity));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -158,8 +161,9 @@ async fn judged(State(app): App, Path(room): Path<String>, Json(judged): Json<Ne
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let mutes: Vec<_> = mutes.iter().map(|span| (at(span.from), at(span.to))).collect();
-    if !livekit(&app)?.judged(&room, &identity, at(until), &mutes) {
-        return Err(unheard(&identity));
+    let livekit = livekit(&app)?;
+    if !livekit.judged(&room, &identity, at(until), &mutes) {
+        return Err(unheard(&livekit, &room.name, &identity));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -169,8 +173,9 @@ fn at(us: i64) -> Micros {
     Micros(u64::try_from(us).unwrap_or(0))
 }
 
-fn unheard(identity: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room"))
+fn unheard(livekit: &LiveKit, room: &str, identity: &str) -> Problem {
+    let hint = if livekit.whereabouts(room) == Whereabouts::Elsewhere { ": another host has it, ask that one" } else { "" };
+    Problem::new(StatusCode::NOT_FOUND, format!("no broadcaster {identity:?} is heard in the room{hint}"))
 }
 
 /// Hears what happens in the LiveKit server's rooms. The server signs what it tells, with its `webhook.api_key`, which has to be

@@ -129,6 +129,11 @@ fn parts(app: &Service) -> BTreeMap<String, PartView> {
         }
         let detail = format!("{passing} unjudged because their rooms say so, {judged} judged, {late} with a late judge");
         part("sound".to_owned(), late == 0, detail);
+        if let Some(dispatch) = &livekit.dispatch {
+            let (is_one, held) = (dispatch.is_registered(), dispatch.held());
+            let word = if is_one { "a worker" } else { "no worker" };
+            part("livekit-agent".to_owned(), is_one, format!("this host is {word} of {}, and has {held} rooms", livekit.url));
+        }
         let state = livekit.server.state();
         part(livekit::server::WHAT.to_owned(), state == outside::State::Closed, format!("{}: calls are {}", livekit.url, state.as_str()));
     }

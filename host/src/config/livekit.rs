@@ -27,6 +27,8 @@ pub struct LiveKit {
     /// A file with a line `ROOM KEY` for each room that is encrypted end to end: the key that its broadcasters and viewers share. With it the host judges what is encrypted, and encrypts what it publishes; without it nothing encrypted is published. Read at the start.
     #[schemars(with = "PathBuf")]
     pub shared_keys_file: Option<PathBuf>,
+    /// Several hosts share the server. Each then attends the broadcasters of those rooms alone that the server assigns to it, as one of the agent workers `scrim`; the rooms themselves have to be the same on each. Off: every room is this host's.
+    pub dispatch: bool,
     /// What moderated video is encoded with.
     pub codec: VideoCodec,
     /// Bits a second of one moderated picture track of 720p or more, at most, in thousands. A smaller one takes fewer, in proportion.
@@ -56,6 +58,8 @@ impl Default for LiveKit {
             // Long enough for a page to be opened, forgotten and opened again; who has joined is not put out by it.
             token_ttl_s: nz(3600),
             shared_keys_file: None,
+            // One host needs nobody to choose it.
+            dispatch: false,
             // Every browser decodes it, and it is the cheapest to encode in software.
             codec: VideoCodec::Vp8,
             // What LiveKit's own SDKs take for 720p at 30 frames/s is 1,700; covers have hard edges.

@@ -101,6 +101,7 @@ fn allowed(node: &Value) -> String {
         Some(&"number") => "number",
         Some(&"array") => return format!("array of: {}", allowed(&node["items"])),
         Some(&"object") => "table",
+        Some(&"boolean") => "`true` or `false`",
         _ => "text",
     };
     match (node.get("minimum"), node.get("maximum")) {

@@ -20,6 +20,9 @@ pub const WINDOW: Duration = Duration::from_secs(4);
 /// Cores that a broadcaster is taken for until one has been measured: 720p at 30 frames/s, decoded, moderated and encoded, took about half of one.
 const COST_UNKNOWN: f64 = 0.5;
 
+/// The load from which on a LiveKit server gives a worker no job (`agents.target_load`, by default).
+pub const PASSED_OVER: f64 = 0.7;
+
 /// Times since some moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Reading {
@@ -78,6 +81,16 @@ pub fn fits(used: Used, cost: f64, broadcasters: Broadcasters, most: f64) -> Res
     Err(Full { used: 100.0 * now, coming, expected: 100.0 * expected, most: 100.0 * most })
 }
 
+/// How full a host is for a LiveKit server, 0..=1: from [`PASSED_OVER`] on where one more broadcaster does not fit, in proportion below.
+pub fn fullness(used: Used, cost: f64, broadcasters: Broadcasters, most: f64) -> f64 {
+    let expected = used.machine.max(used.own) + cost * (broadcasters.coming + 1) as f64;
+    let share = PASSED_OVER * expected / most;
+    match fits(used, cost, broadcasters, most) {
+        Ok(()) => share.min(PASSED_OVER - 0.01),
+        Err(_) => share.clamp(PASSED_OVER, 1.0),
+    }
+}
+
 /// See the module.
 pub struct Load {
     state: Mutex<State>,
@@ -126,8 +139,20 @@ impl Load {
     /// # Errors
     /// When it does not.
     pub fn fits(&self, broadcasters: Broadcasters, most: f64) -> Result<(), Full> {
+        let (used, cost) = self.measured();
+        fits(used, cost, broadcasters, most)
+    }
+
+    /// See [`fullness`].
+    pub fn fullness(&self, broadcasters: Broadcasters, most: f64) -> f64 {
+        let (used, cost) = self.measured();
+        fullness(used, cost, broadcasters, most)
+    }
+
+    /// What is used, and what a broadcaster costs.
+    fn measured(&self) -> (Used, f64) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        fits(state.used(self.cores), state.cost.unwrap_or(COST_UNKNOWN / self.cores), broadcasters, most)
+        (state.used(self.cores), state.cost.unwrap_or(COST_UNKNOWN / self.cores))
     }
 }
 
@@ -207,6 +232,18 @@ mod tests {
         // A host that is held to less than the machine has is full when it has used that.
         let held = Used { machine: 0.2, own: 0.84 };
         assert!(fits(held, 0.05, Broadcasters { settled: 4, coming: 0, unseen: 0 }, 0.85).is_err());
+    }
+
+    #[test]
+    fn a_worker_is_passed_over_when_one_more_does_not_fit() {
+        let with = |used: f64, settled, coming, most| {
+            fullness(Used { machine: used, own: 0.0 }, 0.1, Broadcasters { settled, coming, unseen: 0 }, most)
+        };
+        assert!((with(0.325, 1, 0, 0.85) - 0.35).abs() < 1e-9, "half of what may be used is half of what the server takes");
+        assert!(with(0.75, 1, 0, 0.85) < PASSED_OVER && with(0.75, 1, 1, 0.85) >= PASSED_OVER);
+        assert_eq!(with(1.0, 1, 9, 0.5), 1.0);
+        // The first is always taken, and so is everybody where all may be used.
+        assert!(with(1.0, 0, 0, 0.85) < PASSED_OVER && with(1.0, 5, 5, 1.0) < PASSED_OVER);
     }
 
     #[test]

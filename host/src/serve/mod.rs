@@ -256,6 +256,11 @@ impl Service {
         {
             tracing::warn!("not every LiveKit room is left within the drain's time");
         }
+        if let Some(dispatch) = self.livekit().and_then(|livekit| livekit.dispatch.clone())
+            && tokio::time::timeout_at(until, dispatch.over()).await.is_err()
+        {
+            tracing::warn!("not every LiveKit room is handed over within the drain's time");
+        }
         for room in &rooms {
             if room.is_live() {
                 tracing::warn!(room = %room.name, "stream not ended within the drain's time");

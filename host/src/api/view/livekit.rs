@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::serve::livekit::Admission;
+use crate::serve::livekit::dispatch::Whereabouts;
 use crate::serve::livekit::post::Posted;
 use crate::serve::livekit::presence::Audience;
 use crate::serve::livekit::token::Role;
@@ -137,12 +138,31 @@ pub struct AudienceView {
     pub peak: usize,
     /// Viewers that came since the host started, each time they did.
     pub total: u64,
+    /// Which host attends the broadcasters.
+    pub host: AttendedBy,
 }
 
-impl From<Audience> for AudienceView {
-    fn from(audience: Audience) -> Self {
+/// Which host attends a room's broadcasters: mutes and policies are its business.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AttendedBy {
+    /// This one; always so without `livekit.dispatch`.
+    Here,
+    /// Another one.
+    Elsewhere,
+    /// None yet.
+    Nowhere,
+}
+
+impl AudienceView {
+    pub fn new(audience: Audience, whereabouts: Whereabouts) -> Self {
         let Audience { broadcasters, live, viewers, peak, total } = audience;
-        Self { broadcasters, live, viewers, peak, total }
+        let host = match whereabouts {
+            Whereabouts::Here => AttendedBy::Here,
+            Whereabouts::Elsewhere => AttendedBy::Elsewhere,
+            Whereabouts::Nowhere => AttendedBy::Nowhere,
+        };
+        Self { broadcasters, live, viewers, peak, total, host }
     }
 }
 

@@ -13,6 +13,7 @@ use scrim_livekit::proto;
 use scrim_livekit::{Encoding, Library};
 use serde_json::json;
 
+use super::assigned::Assigned;
 use super::ingest::Broadcaster;
 use super::keys::SharedKeys;
 use super::meter;
@@ -47,6 +48,11 @@ pub enum NoPlace {
     Full(#[from] Full),
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Where several hosts share the server.
+    #[error("no host has taken it within {} s: all are full, or none is a worker of the LiveKit server (/health of each says)", .0.as_secs())]
+    NoHost(Duration),
+    #[error("no host could be asked for: {0}")]
+    Unanswered(String),
 }
 
 /// Somebody that is attended.
@@ -77,6 +83,10 @@ pub struct Attendance {
     pub(super) mint: Mint,
     pub(super) encoding: Encoding,
     pub(super) keys: SharedKeys,
+    /// Rooms whose broadcasters are attended here.
+    pub(super) assigned: Assigned,
+    /// Rooms that this host has said it would take, and when: each has a place for the broadcaster that it was asked for.
+    promised: DashMap<String, Instant>,
     /// Ingest rooms that are attended.
     attended: DashMap<String, Attended>,
     /// Ingest rooms whose broadcaster was told to have no place.
@@ -103,6 +113,8 @@ impl Attendance {
             mint,
             encoding,
             keys,
+            assigned: Assigned::new(!config.dispatch),
+            promised: DashMap::new(),
             attended: DashMap::new(),
             turned_away: DashMap::new(),
             taking_on: Mutex::default(),
@@ -126,7 +138,8 @@ impl Attendance {
     /// Attends a broadcaster that is in its room, unless it is attended already or has no place. Returns at once.
     pub fn attend(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
         let ingest = self.mint.ingest_room(&room.name, identity);
-        if self.attended.contains_key(&ingest) || service.is_draining() || room.is_stopped() {
+        let is_ours = self.assigned.of(&room.name).is_some();
+        if !is_ours || self.attended.contains_key(&ingest) || service.is_draining() || room.is_stopped() {
             return;
         }
         let _one = lock(&self.taking_on);
@@ -163,11 +176,14 @@ impl Attendance {
 
     /// Those that are here or expected.
     pub fn broadcasters(&self) -> Broadcasters {
-        self.broadcasters_but("")
+        self.broadcasters_but("", "")
     }
 
-    fn broadcasters_but(&self, ingest: &str) -> Broadcasters {
-        let mut broadcasters = Broadcasters::default();
+    /// Without the one of this ingest room, and without whom this room was promised for.
+    fn broadcasters_but(&self, ingest: &str, room: &str) -> Broadcasters {
+        self.promised.retain(|_, since| since.elapsed() < PLACE_HELD);
+        let promised = self.promised.iter().filter(|promised| promised.key() != room).count();
+        let mut broadcasters = Broadcasters { settled: 0, coming: promised, unseen: promised };
         for attended in self.attended.iter().filter(|attended| attended.key() != ingest) {
             match attended.live {
                 Some(since) if since.elapsed() >= load::WINDOW => broadcasters.settled += 1,
@@ -182,9 +198,20 @@ impl Attendance {
         broadcasters
     }
 
+    /// Says that this host takes a room that somebody is to broadcast in, and keeps a place for whoever that is.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn promise(&self, service: &Service, room: &Room) -> Result<(), NoPlace> {
+        let _one = lock(&self.taking_on);
+        self.has_place(service, room, "")?;
+        self.promised.insert(room.name.to_string(), Instant::now());
+        Ok(())
+    }
+
     /// Whether there is a place for one more in this room, for whom none is kept.
     fn has_place(&self, service: &Service, room: &Room, ingest: &str) -> Result<(), NoPlace> {
-        let (shared, broadcasters) = (&service.shared, self.broadcasters_but(ingest));
+        let (shared, broadcasters) = (&service.shared, self.broadcasters_but(ingest, &room.name));
         let most = f64::from(shared.host.config.limits.load_percent.get()) / 100.0;
         if most >= 1.0 || broadcasters == Broadcasters::default() {
             return Ok(());
@@ -213,20 +240,34 @@ impl Attendance {
 
     fn begin(self: &Arc<Self>, service: &Arc<Service>, room: &Arc<Room>, identity: &str) {
         let ingest = self.mint.ingest_room(&room.name, identity);
+        let Some(let_go) = self.assigned.of(&room.name) else { return };
         if service.is_draining() || room.is_stopped() || self.attended.contains_key(&ingest) {
             return;
         }
+        self.promised.remove(&*room.name);
         self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None });
         self.turned_away.remove(&ingest);
         metrics::gauge!(meter::BROADCASTERS).increment(1.0);
         let (attendance, identity) = (self.clone(), identity.to_owned());
-        let broadcaster = Broadcaster::new(attendance.clone(), Arc::downgrade(service), room.clone(), identity);
+        let broadcaster = Broadcaster::new(attendance.clone(), Arc::downgrade(service), room.clone(), identity, let_go);
         tokio::spawn(async move {
             broadcaster.attend().await;
             attendance.lines.remove(&ingest);
             attendance.attended.remove(&ingest);
             metrics::gauge!(meter::BROADCASTERS).decrement(1.0);
         });
+    }
+
+    /// Whether a broadcaster of a room is attended.
+    pub(super) fn is_in(&self, room: &str) -> bool {
+        self.attended.iter().any(|attended| self.mint.parse_ingest(attended.key()).is_some_and(|(of, _)| of == room))
+    }
+
+    /// Returns when no broadcaster of a room is attended any more.
+    pub(super) async fn over_in(&self, room: &str) {
+        while self.is_in(room) {
+            tokio::time::sleep(OVER_EVERY).await;
+        }
     }
 
     /// Returns when nobody is attended any more.

@@ -84,7 +84,7 @@ pub fn sealed(mint: &Mint, room: &str, place: &Place, who: &ParticipantInfo) -> 
     let belongs = match (place, kind) {
         (Place::Ingest { identity }, Sealed::Broadcaster) => *identity == who.identity,
         (Place::Ingest { .. }, Sealed::Host | Sealed::Moderator) => true,
-        (Place::Viewers, Sealed::Viewer | Sealed::Watching | Sealed::Moderator | Sealed::Mirror | Sealed::Chat) => true,
+        (Place::Viewers, Sealed::Viewer | Sealed::Watching | Sealed::Moderator | Sealed::Mirror | Sealed::Chat | Sealed::Agent) => true,
         _ => false,
     };
     belongs.then_some(kind)
@@ -196,9 +196,14 @@ async fn clear(server: &Server, mint: &Mint, listed: &mut Listed) -> Vec<Removed
 
 /// How long somebody has been in, by the server's clock and ours.
 fn since(who: &ParticipantInfo) -> Duration {
-    let joined = if who.joined_at_ms > 0 { who.joined_at_ms } else { who.joined_at.saturating_mul(1000) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(u64::try_from(joined).unwrap_or_default()))
+    now.saturating_sub(Duration::from_millis(joined_ms(who)))
+}
+
+/// When somebody joined, by the server's clock, ms since the Unix epoch.
+pub(super) fn joined_ms(who: &ParticipantInfo) -> u64 {
+    let joined = if who.joined_at_ms > 0 { who.joined_at_ms } else { who.joined_at.saturating_mul(1000) };
+    u64::try_from(joined).unwrap_or_default()
 }
 
 /// Goes round for as long as the service lives.
@@ -304,7 +309,8 @@ mod tests {
         }
         let bob = mint.mint("studio", "Bob", Role::Viewer).expect("a token");
         let mirror = mint.mirror("studio", &ann.identity, "Ann").expect("a token");
-        for token in [&bob.token, &mo.token, ann.view_token.as_ref().expect("two"), &mirror] {
+        let (chat, agent) = (mint.chat("studio").expect("a token"), mint.agent("studio", "AJ_0").expect("a token"));
+        for token in [&bob.token, &mo.token, ann.view_token.as_ref().expect("two"), &mirror, &chat, &agent] {
             assert_eq!(offence(&mint, "studio", &Place::Viewers, &joined(token)), None);
         }
         // Their seals are worth nothing elsewhere.

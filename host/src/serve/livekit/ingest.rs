@@ -44,6 +44,8 @@ pub(super) struct Broadcaster {
     service: Weak<Service>,
     room: Arc<Room>,
     identity: String,
+    /// The room is another host's from now on.
+    let_go: watch::Receiver<bool>,
 }
 
 /// One of its tracks that is live.
@@ -111,10 +113,11 @@ struct Heard {
     turned_away: bool,
 }
 
-/// When to stop: the host drains, or the room is stopped.
+/// When to stop: the host drains, the room is stopped, or it is another host's.
 struct Ends {
     drains: watch::Receiver<bool>,
     stops: watch::Receiver<bool>,
+    let_go: watch::Receiver<bool>,
 }
 
 impl Ends {
@@ -123,6 +126,7 @@ impl Ends {
         tokio::select! {
             _ = self.drains.wait_for(|draining| *draining) => {}
             _ = self.stops.wait_for(|stopped| *stopped) => {}
+            _ = self.let_go.wait_for(|let_go| *let_go) => {}
         }
     }
 }
@@ -135,8 +139,14 @@ enum End {
 }
 
 impl Broadcaster {
-    pub fn new(attendance: Arc<Attendance>, service: Weak<Service>, room: Arc<Room>, identity: String) -> Self {
-        Self { attendance, service, room, identity }
+    pub fn new(
+        attendance: Arc<Attendance>,
+        service: Weak<Service>,
+        room: Arc<Room>,
+        identity: String,
+        let_go: watch::Receiver<bool>,
+    ) -> Self {
+        Self { attendance, service, room, identity, let_go }
     }
 
     /// For as long as it is there, and a while longer.
@@ -144,7 +154,7 @@ impl Broadcaster {
         let mut heard = Heard { absent_since: Some(Instant::now()), ..Heard::default() };
         let mut pauses = retries().build();
         let Some(drains) = self.service.upgrade().map(|service| service.drains()) else { return };
-        let mut ends = Ends { drains, stops: self.room.stops() };
+        let mut ends = Ends { drains, stops: self.room.stops(), let_go: self.let_go.clone() };
         loop {
             let joined = tokio::select! {
                 joined = self.join() => joined,

@@ -31,6 +31,10 @@ pub const LINE_BYTES: &str = "scrim_sound_line_bytes";
 pub const SAMPLES_DROPPED: &str = "scrim_sound_samples_dropped_total";
 /// Counter: connections to rooms that were lost and made again. Label `side`: `ingest` or `mirror`.
 pub const RECONNECTS: &str = "scrim_livekit_reconnects_total";
+/// Counter: hosts that were asked for, each for a room that had none.
+pub const DISPATCHES: &str = "scrim_livekit_dispatches_total";
+/// Gauge: rooms that were assigned to this host and are held.
+pub const ROOMS_HELD: &str = "scrim_livekit_rooms_held";
 /// Gauge: broadcasters that are attended.
 pub const BROADCASTERS: &str = "scrim_livekit_broadcasters";
 
@@ -50,5 +54,7 @@ pub fn describe() {
     describe_gauge!(LINE_BYTES, Unit::Bytes, "sound in all delay lines");
     describe_counter!(SAMPLES_DROPPED, Unit::Count, "sound samples lost, by reason");
     describe_counter!(RECONNECTS, Unit::Count, "connections to rooms that were made again");
+    describe_counter!(DISPATCHES, Unit::Count, "hosts that were asked for, each for a room that had none");
+    describe_gauge!(ROOMS_HELD, Unit::Count, "rooms that were assigned to this host and are held");
     describe_gauge!(BROADCASTERS, Unit::Count, "broadcasters that are attended");
 }

@@ -8,8 +8,10 @@
 //! What always holds: no token that is made here lets anybody but the host and moderators hear an ingest room, or publish into `NAME`; a
 //! broadcaster is attended whether its coming is told by its token, by a webhook, or found by a round.
 
+mod assigned;
 pub mod attendance;
 pub mod bearer;
+pub mod dispatch;
 pub mod guard;
 mod ingest;
 pub mod keys;
@@ -24,6 +26,7 @@ mod sound;
 mod talk;
 pub mod token;
 pub mod webhook;
+mod worker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +42,7 @@ use crate::config::{self, ServerUrl};
 use crate::media::frame::Micros;
 use attendance::{Attendance, NoPlace};
 use bearer::{Bearer, BearerError};
+use dispatch::{Dispatch, Whereabouts};
 use guard::Place;
 use keys::{SharedKeys, SharedKeysError};
 use names::NameError;
@@ -47,6 +51,7 @@ use presence::{Audience, Presence};
 use server::Server;
 use token::{Mint, Minted, Role, Sealed, Secrets, SecretsError, TokenError};
 use webhook::{Happened, Notice, Webhooks};
+use worker::Worker;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LiveKitError {
@@ -96,12 +101,14 @@ pub struct Admission {
 /// See the module.
 pub struct LiveKit {
     pub mint: Mint,
-    pub server: Server,
+    pub server: Arc<Server>,
     pub config: config::LiveKit,
     pub webhooks: Webhooks,
     /// Where the host reaches the server.
     pub url: ServerUrl,
     pub attendance: Arc<Attendance>,
+    /// Where several hosts share the server.
+    pub dispatch: Option<Arc<Dispatch>>,
     post: Post,
     secrets: Secrets,
     presence: Mutex<Presence>,
@@ -120,8 +127,10 @@ impl LiveKit {
         let mint = Mint::new(secrets.clone(), ttl, &config.ingest_suffix);
         let keys = config.shared_keys_file.as_deref().map(SharedKeys::read).transpose()?.unwrap_or_default();
         let attendance = Arc::new(Attendance::new(library, url.websocket(), mint.clone(), &config, keys));
+        let (server, call) = (Arc::new(Server::new(&url.http(), &secrets)), Arc::<Notify>::default());
         Ok(Self {
-            server: Server::new(&url.http(), &secrets),
+            dispatch: config.dispatch.then(|| Arc::new(Dispatch::new(server.clone(), attendance.clone(), call.clone()))),
+            server,
             webhooks: Webhooks::new(&secrets),
             post: Post::new(attendance.clone()),
             attendance,
@@ -130,7 +139,7 @@ impl LiveKit {
             config,
             url,
             presence: Mutex::default(),
-            call: Arc::default(),
+            call,
         })
     }
 
@@ -151,6 +160,10 @@ impl LiveKit {
     /// Guards the rooms for as long as the service lives.
     pub fn start(self: &Arc<Self>, service: &Arc<Service>) {
         tokio::spawn(guard::watch(Arc::downgrade(self), Arc::downgrade(service)));
+        if let Some(dispatch) = self.dispatch.clone() {
+            let (url, secrets) = (self.url.websocket(), self.secrets.clone());
+            tokio::spawn(Worker { dispatch, service: Arc::downgrade(service), url, secrets }.run());
+        }
     }
 
     /// A token for somebody whose name the room's text policy lets pass.
@@ -161,7 +174,7 @@ impl LiveKit {
     pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
         let mut admitted = self.admit(room, name, role).await;
         if let (Ok(admission), Role::Broadcaster) = (&admitted, role)
-            && let Err(reason) = self.attendance.expect(service, room, &admission.minted.identity)
+            && let Err(reason) = self.place(service, room, &admission.minted.identity).await
         {
             admitted = Err(TokenRefused::NoPlace(room.name.to_string(), reason));
         }
@@ -173,6 +186,23 @@ impl LiveKit {
         };
         metrics::counter!(meter::TOKENS, "outcome" => outcome).increment(1);
         admitted
+    }
+
+    /// Keeps a place for a broadcaster that is to get its token, if this host has the room; where none has it, one is found.
+    async fn place(&self, service: &Arc<Service>, room: &Arc<Room>, identity: &str) -> Result<(), NoPlace> {
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.find(&room.name).await?;
+        }
+        match self.whereabouts(&room.name) {
+            Whereabouts::Here => self.attendance.expect(service, room, identity),
+            // That host has a place for it, or says in its room's events that it has none.
+            Whereabouts::Elsewhere | Whereabouts::Nowhere => Ok(()),
+        }
+    }
+
+    /// Where a room's broadcasters are attended.
+    pub fn whereabouts(&self, room: &str) -> Whereabouts {
+        self.dispatch.as_ref().map_or(Whereabouts::Here, |dispatch| dispatch.whereabouts(room))
     }
 
     async fn admit(&self, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
@@ -295,6 +325,7 @@ impl LiveKit {
                 self.attendance.attend(service, &room, identity);
             }
         }
+        self.dispatch.iter().for_each(|dispatch| dispatch.saw(&self.mint, listed));
         self.attendance.retain_turned_away(|ingest| listed.iter().any(|room| room.name == ingest));
         let mut presence = self.presence();
         presence.retain(|room| service.room(room).is_ok());

@@ -1,13 +1,14 @@
 //! The LiveKit server's API: who is in which room, and putting somebody out. Every call goes through [`Outside`]: bounded in time, tried again,
 //! and left alone for a while when the server does not answer.
 //!
-//! The three calls are made here, over the HTTP client that the host has: the `services` of `livekit-api` would bring another one and licences
+//! The calls are made here, over the HTTP client that the host has: the `services` of `livekit-api` would bring another one and licences
 //! that `deny.toml` does not let in.
 
 use std::time::Duration;
 
 use livekit_api::access_token::{AccessToken, AccessTokenError, VideoGrants};
 use livekit_protocol::{
+    AgentDispatch, CreateAgentDispatchRequest, DeleteAgentDispatchRequest, ListAgentDispatchRequest, ListAgentDispatchResponse,
     ListParticipantsRequest, ListParticipantsResponse, ListRoomsRequest, ListRoomsResponse, ParticipantInfo, RemoveParticipantResponse,
     Room, RoomParticipantIdentity,
 };
@@ -19,6 +20,9 @@ use crate::outside::{Fault, Outside, OutsideError, State};
 
 /// How the API is called in the metrics.
 pub const WHAT: &str = "livekit-api";
+/// The server's services.
+const ROOMS: &str = "RoomService";
+const DISPATCH: &str = "AgentDispatchService";
 /// How long a try may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the token of one call is good.
@@ -70,9 +74,47 @@ impl Server {
     /// When the server does not answer, or refuses the key.
     pub async fn rooms(&self) -> Result<Vec<Room>, ServerFault> {
         let grants = || VideoGrants { room_list: true, ..VideoGrants::default() };
-        let ask = || self.ask("ListRooms", grants(), ListRoomsRequest::default().encode_to_vec());
+        let ask = || self.ask(ROOMS, "ListRooms", grants(), ListRoomsRequest::default().encode_to_vec());
         let answer: ListRoomsResponse = self.outside.call(fault, ask).await?;
         Ok(answer.rooms)
+    }
+
+    /// The agents that a room was asked to get.
+    ///
+    /// # Errors
+    /// As [`Server::rooms`].
+    pub async fn dispatches(&self, room: &str) -> Result<Vec<AgentDispatch>, ServerFault> {
+        // Of a room that is not there the server says that it is out of reach.
+        if !self.rooms().await?.iter().any(|there| there.name == room) {
+            return Ok(Vec::new());
+        }
+        let request = || ListAgentDispatchRequest { room: room.to_owned(), ..ListAgentDispatchRequest::default() };
+        let ask = || self.ask(DISPATCH, "ListDispatch", admin(room), request().encode_to_vec());
+        let answer: Option<ListAgentDispatchResponse> = there(self.outside.call(fault, ask).await)?;
+        Ok(answer.unwrap_or_default().agent_dispatches)
+    }
+
+    /// Asks for an agent of this name for a room, which is made if it is not there.
+    ///
+    /// # Errors
+    /// As [`Server::rooms`]. That no worker is free is none.
+    pub async fn dispatch(&self, room: &str, agent: &str) -> Result<(), ServerFault> {
+        let request =
+            || CreateAgentDispatchRequest { room: room.to_owned(), agent_name: agent.to_owned(), ..CreateAgentDispatchRequest::default() };
+        let ask = || self.ask(DISPATCH, "CreateDispatch", admin(room), request().encode_to_vec());
+        let _: AgentDispatch = self.outside.call(fault, ask).await?;
+        Ok(())
+    }
+
+    /// Takes back what was asked for; its job ends. It may be gone already.
+    ///
+    /// # Errors
+    /// As [`Server::rooms`].
+    pub async fn take_back_dispatch(&self, room: &str, id: &str) -> Result<(), ServerFault> {
+        let request = || DeleteAgentDispatchRequest { room: room.to_owned(), dispatch_id: id.to_owned() };
+        let ask = || self.ask(DISPATCH, "DeleteDispatch", admin(room), request().encode_to_vec());
+        let _: Option<AgentDispatch> = there(self.outside.call(fault, ask).await)?;
+        Ok(())
     }
 
     /// Who is in a room, those who are hidden among them; nobody in one that is not there.
@@ -80,7 +122,7 @@ impl Server {
     /// # Errors
     /// As [`Server::rooms`].
     pub async fn participants(&self, room: &str) -> Result<Vec<ParticipantInfo>, ServerFault> {
-        let ask = || self.ask("ListParticipants", admin(room), ListParticipantsRequest { room: room.to_owned() }.encode_to_vec());
+        let ask = || self.ask(ROOMS, "ListParticipants", admin(room), ListParticipantsRequest { room: room.to_owned() }.encode_to_vec());
         let answer: Option<ListParticipantsResponse> = there(self.outside.call(fault, ask).await)?;
         Ok(answer.unwrap_or_default().participants)
     }
@@ -91,7 +133,7 @@ impl Server {
     /// As [`Server::rooms`].
     pub async fn remove(&self, room: &str, identity: &str) -> Result<bool, ServerFault> {
         let who = || RoomParticipantIdentity { room: room.to_owned(), identity: identity.to_owned(), ..RoomParticipantIdentity::default() };
-        let ask = || self.ask("RemoveParticipant", admin(room), who().encode_to_vec());
+        let ask = || self.ask(ROOMS, "RemoveParticipant", admin(room), who().encode_to_vec());
         let answer: Option<RemoveParticipantResponse> = there(self.outside.call(fault, ask).await)?;
         Ok(answer.is_some())
     }
@@ -102,10 +144,10 @@ impl Server {
     }
 
     /// One try of one call (Twirp, as Protobuf).
-    async fn ask<A: Message + Default>(&self, method: &str, grants: VideoGrants, request: Vec<u8>) -> Result<A, ServerError> {
+    async fn ask<A: Message + Default>(&self, of: &str, method: &str, grants: VideoGrants, request: Vec<u8>) -> Result<A, ServerError> {
         let Secrets { key, secret } = &self.secrets;
         let token = AccessToken::with_api_key(key, secret).with_grants(grants).with_ttl(TOKEN_TTL).to_jwt()?;
-        let url = format!("{}/twirp/livekit.RoomService/{method}", self.url);
+        let url = format!("{}/twirp/livekit.{of}/{method}", self.url);
         let agent = self.agent.clone();
         let unreachable = |error: &dyn std::fmt::Display| ServerError::Unreachable(error.to_string());
         let asked = tokio::task::spawn_blocking(move || {

@@ -117,6 +117,8 @@ pub enum Sealed {
     Mirror,
     /// Scrim itself, hidden in the viewers' room: it says what was written over HTTP.
     Chat,
+    /// Scrim itself, hidden in the viewers' room: it says by being there which host has the room.
+    Agent,
 }
 
 /// What a participant may do in its room.
@@ -132,7 +134,8 @@ pub struct Rights {
 }
 
 impl Sealed {
-    pub const ALL: [Self; 7] = [Self::Broadcaster, Self::Watching, Self::Viewer, Self::Moderator, Self::Host, Self::Mirror, Self::Chat];
+    pub const ALL: [Self; 8] =
+        [Self::Broadcaster, Self::Watching, Self::Viewer, Self::Moderator, Self::Host, Self::Mirror, Self::Chat, Self::Agent];
 
     /// As the seal has it.
     pub fn word(self) -> &'static str {
@@ -144,6 +147,7 @@ impl Sealed {
             Self::Host => "host",
             Self::Mirror => "mirror",
             Self::Chat => "chat",
+            Self::Agent => "agent",
         }
     }
 
@@ -159,6 +163,7 @@ impl Sealed {
             Self::Host => Rights { subscribe: true, hidden: true, data: true, ..nothing },
             Self::Mirror => Rights { publish: true, data: true, ..nothing },
             Self::Chat => Rights { data: true, hidden: true, ..nothing },
+            Self::Agent => Rights { hidden: true, ..nothing },
         }
     }
 }
@@ -256,6 +261,14 @@ impl Mint {
         self.signed(room, &format!("scrim~chat~{}", random::<4>()?), "", Sealed::Chat, OWN_TTL)
     }
 
+    /// The host's token to be in the viewers' room as the one that has it, for a job of the server's.
+    ///
+    /// # Errors
+    /// When the token can't be signed.
+    pub fn agent(&self, room: &str, job: &str) -> Result<String, TokenError> {
+        self.signed(room, &agent_of(job), "", Sealed::Agent, OWN_TTL)
+    }
+
     /// A broadcaster's own room.
     pub fn ingest_room(&self, room: &str, identity: &str) -> String {
         format!("{room}{}{identity}", self.suffix)
@@ -309,6 +322,11 @@ impl Mint {
 /// What a broadcaster is called in the viewers' room.
 pub fn mirror_of(broadcaster_identity: &str) -> String {
     format!("mirror~{broadcaster_identity}")
+}
+
+/// What the host that does a job is called in the viewers' room.
+pub fn agent_of(job: &str) -> String {
+    format!("scrim~agent~{job}")
 }
 
 /// The kind that an identity's prefix says; what is sealed is told by the seal alone.
