@@ -29,8 +29,8 @@ pub use reference::markdown;
 pub use room::RoomSettings;
 pub use serve::Serve;
 pub use values::{
-    BadValue, BindAddress, Color, DetectorName, IngestSuffix, LabelGlob, Millis, PluginName, PluginVersion, ProviderName, Sampler,
-    ServerUrl,
+    AttributeName, BadValue, BindAddress, Color, DetectorName, IngestSuffix, LabelGlob, Millis, PluginName, PluginVersion, ProviderName,
+    Sampler, ServerUrl,
 };
 
 /// A frame's length where none is known yet, ms: 30 frames/s. A source of another rate is held to its own when it is admitted.

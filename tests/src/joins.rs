@@ -61,7 +61,7 @@ fn joins(rounds: usize) -> Result<()> {
     for round in 0..rounds {
         for turn in 0..ROUND {
             let came = runtime.block_on(comes_and_goes(library, &server, &host, turn));
-            came.with_context(|| format!("broadcaster {turn} of round {round}; the host's log is {}", log(&host)))?;
+            came.with_context(|| format!("broadcaster {turn} of round {round}; {}", last_words(&host, &server)))?;
         }
         settle(&host)?;
         samples.push(sample(host.pid(), start)?);
@@ -80,8 +80,17 @@ fn joins(rounds: usize) -> Result<()> {
     host.terminate(Duration::from_secs(20))
 }
 
-fn log(host: &Served) -> String {
-    std::fs::read_to_string(host.data_dir.join("serve.log")).unwrap_or_default()
+/// What the host and the server said last, where something went wrong.
+fn last_words(host: &Served, server: &Server) -> String {
+    const LINES: usize = 60;
+    let tail = |text: &str, but: &str| {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(but)).collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    };
+    let log = std::fs::read_to_string(host.data_dir.join("serve.log")).unwrap_or_default();
+    let events = host.get("/v1/rooms/studio/events?limit=1000").map(|page| String::from_utf8_lossy(&page.body).replace("},{", "}\n{"));
+    let (log, server) = (tail(&log, "\"answered\""), tail(&server.log(), "\"ping\""));
+    format!("the host's log:\n{log}\nthe room's events:\n{}\nthe server's log:\n{server}", tail(&events.unwrap_or_default(), "\"policy\""))
 }
 
 /// A broadcaster with camera and microphone comes, is seen, and goes; every other time without a word. So does a viewer.

@@ -20,6 +20,7 @@ use super::{App, Groups};
 use crate::media::frame::Micros;
 use crate::serve::Service;
 use crate::serve::livekit::dispatch::Whereabouts;
+use crate::serve::livekit::token::Badge;
 use crate::serve::livekit::webhook::{BODY_MAX, Heard};
 use crate::serve::livekit::{LiveKit, meter};
 
@@ -76,7 +77,8 @@ async fn token(
         ));
     }
     let room = room_of(&app, &room)?;
-    let admission = livekit(&app)?.token(&app, &room, &new.name, new.role.into()).await?;
+    let badge = Badge { name: new.name, attributes: new.attributes };
+    let admission = livekit(&app)?.token(&app, &room, badge, new.role.into()).await?;
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(TokenView::from(admission))))
 }
 

@@ -278,6 +278,10 @@ impl From<TokenRefused> for Problem {
                 let faults = vec![FaultView { path: "name".to_owned(), message: detail.clone() }];
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults)
             }
+            TokenRefused::Attribute(_) | TokenRefused::LongAttribute(..) | TokenRefused::NoAttributes => {
+                let faults = vec![FaultView { path: "attributes".to_owned(), message: detail.clone() }];
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_faults(faults)
+            }
             TokenRefused::Taken(_) => Self::new(StatusCode::CONFLICT, detail),
             TokenRefused::Unjudged(_) | TokenRefused::NoPlace(..) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             TokenRefused::Token(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),

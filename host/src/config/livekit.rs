@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nz;
-use super::values::{IngestSuffix, ServerUrl};
+use super::values::{AttributeName, IngestSuffix, ServerUrl};
 
 /// The LiveKit server whose rooms are moderated. Its API key and secret are read from `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`, never from this file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,9 @@ pub struct LiveKit {
     /// How long a token lets its holder join, s. Who is in a room stays.
     #[schemars(range(min = 60, max = 86_400))]
     pub token_ttl_s: NonZeroU32,
+    /// Attributes of a broadcaster that viewers get to see, such as `color`, as its token was asked for with. Their values go through the room's text policy. Metadata is never carried.
+    #[schemars(length(max = 16))]
+    pub attributes: Vec<AttributeName>,
     /// A file with a line `ROOM KEY` for each room that is encrypted end to end: the key that its broadcasters and viewers share. With it the host judges what is encrypted, and encrypts what it publishes; without it nothing encrypted is published. Read at the start.
     #[schemars(with = "PathBuf")]
     pub shared_keys_file: Option<PathBuf>,
@@ -57,6 +60,8 @@ impl Default for LiveKit {
             ingest_suffix: IngestSuffix::default(),
             // Long enough for a page to be opened, forgotten and opened again; who has joined is not put out by it.
             token_ttl_s: nz(3600),
+            // What nobody has asked for is nobody's to see.
+            attributes: Vec::new(),
             shared_keys_file: None,
             // One host needs nobody to choose it.
             dispatch: false,

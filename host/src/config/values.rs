@@ -94,7 +94,7 @@ macro_rules! text_value {
 type Format = (&'static str, fn(&str) -> bool);
 
 /// Which texts each type takes, by the format of its schema: a pattern can't say what an address is.
-pub(super) const FORMATS: [Format; 10] = [
+pub(super) const FORMATS: [Format; 11] = [
     ("Color", |text| Color::read(text).is_some()),
     ("DetectorName", |text| DetectorName::read(text).is_some()),
     ("LabelGlob", |text| LabelGlob::read(text).is_some()),
@@ -105,6 +105,7 @@ pub(super) const FORMATS: [Format; 10] = [
     ("BindAddress", |text| BindAddress::read(text).is_some()),
     ("ServerUrl", |text| ServerUrl::read(text).is_some()),
     ("IngestSuffix", |text| IngestSuffix::read(text).is_some()),
+    ("AttributeName", |text| AttributeName::read(text).is_some()),
 ];
 
 /// 8 bits a channel, sRGB.
@@ -328,6 +329,31 @@ impl ServerUrl {
 }
 
 impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an attribute of a participant is called. Those of LiveKit's and of Scrim's own mean something else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AttributeName(pub String);
+
+text_value!(
+    AttributeName,
+    "^[A-Za-z][A-Za-z0-9._-]{0,63}$",
+    "a name of 1 to 64 letters, digits, `.`, `_` and `-`, a letter first, that begins with neither `lk.` nor `scrim.`"
+);
+
+impl AttributeName {
+    fn read(text: &str) -> Option<Self> {
+        let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let own = text.starts_with("lk.") || text.starts_with("scrim.");
+        (plain && !own && text.starts_with(|c: char| c.is_ascii_alphabetic())).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for AttributeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -41,7 +41,11 @@ fn with_shared_keys<F: Future<Output = Result<()>>>(
     std::fs::create_dir(&data_dir)?;
     let keys = folder.path().join("shared-keys");
     std::fs::write(&keys, shared_keys)?;
-    let host = Served::start_livekit(&data_dir, &server, &format!("[livekit]\nshared_keys_file = {keys:?}\n"))?;
+    let host = Served::start_livekit(
+        &data_dir,
+        &server,
+        &format!("[livekit]\nshared_keys_file = {keys:?}\nattributes = [\"color\", \"mood\"]\n"),
+    )?;
     host.json("POST", "/v1/rooms", &json!({ "name": "studio", "cover": ["FACE_*"] }))?.expect(201)?;
     let library = library()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

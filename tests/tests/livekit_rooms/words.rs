@@ -39,6 +39,38 @@ fn what_a_broadcaster_writes_is_judged_and_answered() -> Result<()> {
     })
 }
 
+#[test]
+fn viewers_see_the_attributes_that_they_may_see_as_the_policy_passes_them() -> Result<()> {
+    with_a_host(|server, host, library| async move {
+        let _until_the_end = server;
+        let ask = |role: &str, attributes: Value| {
+            let asked = json!({ "name": "Bob", "role": role, "attributes": attributes });
+            host.json("POST", "/v1/rooms/studio/tokens", &asked)
+        };
+        for (role, attributes, part) in [
+            ("broadcaster", json!({ "size": "large" }), "\"size\""),
+            ("broadcaster", json!({ "scrim.seal": "00" }), "\"scrim.seal\""),
+            ("broadcaster", json!({ "color": "x".repeat(257) }), "257 characters"),
+            ("viewer", json!({ "color": "red" }), "a viewer"),
+        ] {
+            let refused = ask(role, attributes)?.expect(422)?;
+            ensure!(refused["detail"].as_str().is_some_and(|detail| detail.contains(part)), "{refused}");
+        }
+        let bob = ask("broadcaster", json!({ "color": "red", "mood": "what a fucking day" }))?.expect(201)?;
+        let mut viewer = join(library, &token(&host, "Vera", "viewer")?, VIEWER).await?;
+        let broadcaster = join(library, &bob, PUBLISHER).await?;
+        let seen = until(&mut viewer, "the mirror", |event| match event {
+            Event::Joined { attributes, .. } => Some(attributes),
+            _ => None,
+        })
+        .await?;
+        ensure!(seen["color"] == "red", "{seen:?}");
+        ensure!(seen["mood"].starts_with("what a") && seen["mood"].contains('*') && !seen["mood"].contains("fucking"), "{seen:?}");
+        drop(broadcaster);
+        host.terminate(Duration::from_secs(20))
+    })
+}
+
 pub async fn say(broadcaster: &Room, text: &str) -> Result<()> {
     Ok(broadcaster.send_text("lk.chat", text, HashMap::new(), &[], None).await?)
 }

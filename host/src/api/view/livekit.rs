@@ -1,5 +1,7 @@
 //! Tokens for LiveKit rooms, and who is in them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -51,6 +53,11 @@ pub struct NewToken {
     pub name: String,
     #[schema(inline)]
     pub role: TokenRole,
+    /// A broadcaster's, as viewers see them of its mirror: of those alone that `livekit.attributes` names, at most 256 characters each. They go
+    /// through the room's text policy and are masked where it finds something.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A token for one LiveKit room.

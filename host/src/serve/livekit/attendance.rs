@@ -12,6 +12,7 @@ use dashmap::DashMap;
 use scrim_livekit::proto;
 use scrim_livekit::{Encoding, Library};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::assigned::Assigned;
 use super::ingest::Broadcaster;
@@ -19,7 +20,7 @@ use super::keys::SharedKeys;
 use super::meter;
 use super::sound::Line;
 use super::token::Mint;
-use crate::config::{self, FRAME_MS_NOMINAL};
+use crate::config::{self, AttributeName, FRAME_MS_NOMINAL};
 use crate::host::HostError;
 use crate::media::frame::Micros;
 use crate::room::admission::Format;
@@ -38,6 +39,9 @@ const FRAMES_PER_S_MAX: f64 = 60.0;
 const WAITED_FOR_MAX: usize = 64;
 /// How long a place is kept for somebody whose pictures have not come.
 const PLACE_HELD: Duration = Duration::from_secs(10);
+/// A broadcaster that so many rounds of the guard in a row have not seen in its room has left it, whether or not the library has said so. The first
+/// may have begun before it came.
+const MISSED_MAX: u32 = 3;
 /// What a broadcaster is taken to send while nobody does.
 const FORMAT_NOMINAL: Format = Format { width: 1280, height: 720, frames_per_s: 30.0 };
 
@@ -61,6 +65,10 @@ struct Attended {
     since: Instant,
     /// When its pictures began to come.
     live: Option<Instant>,
+    /// Rounds of the guard in a row that have seen its room without it.
+    missed: u32,
+    /// They are [`MISSED_MAX`], or more.
+    missing: watch::Sender<bool>,
 }
 
 impl Attended {
@@ -83,6 +91,8 @@ pub struct Attendance {
     pub(super) mint: Mint,
     pub(super) encoding: Encoding,
     pub(super) keys: SharedKeys,
+    /// Of broadcasters, that viewers may see.
+    pub(super) attributes: Vec<AttributeName>,
     /// Rooms whose broadcasters are attended here.
     pub(super) assigned: Assigned,
     /// Rooms that this host has said it would take, and when: each has a place for the broadcaster that it was asked for.
@@ -113,6 +123,7 @@ impl Attendance {
             mint,
             encoding,
             keys,
+            attributes: config.attributes.clone(),
             assigned: Assigned::new(!config.dispatch),
             promised: DashMap::new(),
             attended: DashMap::new(),
@@ -171,6 +182,19 @@ impl Attendance {
     pub(super) fn leaves(&self, ingest: &str) {
         if let Some(mut attended) = self.attended.get_mut(ingest) {
             attended.live = None;
+        }
+    }
+
+    /// It is in its room, as the library says.
+    pub(super) fn comes(&self, ingest: &str) {
+        self.is_seen(ingest, true);
+    }
+
+    /// Whether a round of the guard has seen a broadcaster in its room.
+    pub(super) fn is_seen(&self, ingest: &str, seen: bool) {
+        if let Some(mut attended) = self.attended.get_mut(ingest) {
+            attended.missed = if seen { 0 } else { attended.missed + 1 };
+            attended.missing.send_replace(attended.missed >= MISSED_MAX);
         }
     }
 
@@ -245,11 +269,12 @@ impl Attendance {
             return;
         }
         self.promised.remove(&*room.name);
-        self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None });
+        let (missing, misses) = watch::channel(false);
+        self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None, missed: 0, missing });
         self.turned_away.remove(&ingest);
         metrics::gauge!(meter::BROADCASTERS).increment(1.0);
         let (attendance, identity) = (self.clone(), identity.to_owned());
-        let broadcaster = Broadcaster::new(attendance.clone(), Arc::downgrade(service), room.clone(), identity, let_go);
+        let broadcaster = Broadcaster::new(attendance.clone(), Arc::downgrade(service), room.clone(), identity, [let_go, misses]);
         tokio::spawn(async move {
             broadcaster.attend().await;
             attendance.lines.remove(&ingest);

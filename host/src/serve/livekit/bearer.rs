@@ -75,7 +75,7 @@ mod tests {
         assert!(matches!(whose(&bob.token), Err(BearerError::Broadcaster)));
         let other = mint.mint("other", "Vera", Role::Viewer).expect("a token");
         assert!(matches!(whose(&other.token), Err(BearerError::OtherRoom)));
-        assert!(matches!(whose(&mint.mirror("studio", &bob.identity, "Bob").expect("one")), Err(BearerError::Foreign)));
+        assert!(matches!(whose(&mint.mirror("studio", &bob.identity, &"Bob".into()).expect("one")), Err(BearerError::Foreign)));
         let grants = VideoGrants { room_join: true, room: "studio".to_owned(), ..VideoGrants::default() };
         let signed =
             |secret: &str| AccessToken::with_api_key("k", secret).with_identity("eve").with_grants(grants.clone()).to_jwt().expect("one");

@@ -308,7 +308,7 @@ mod tests {
             assert_eq!(offence(&mint, room, &own, &joined(&token)), None);
         }
         let bob = mint.mint("studio", "Bob", Role::Viewer).expect("a token");
-        let mirror = mint.mirror("studio", &ann.identity, "Ann").expect("a token");
+        let mirror = mint.mirror("studio", &ann.identity, &"Ann".into()).expect("a token");
         let (chat, agent) = (mint.chat("studio").expect("a token"), mint.agent("studio", "AJ_0").expect("a token"));
         for token in [&bob.token, &mo.token, ann.view_token.as_ref().expect("two"), &mirror, &chat, &agent] {
             assert_eq!(offence(&mint, "studio", &Place::Viewers, &joined(token)), None);

@@ -9,7 +9,7 @@
 //! a track is mirrored once its first moderated frame is there; a connection that is lost is made again with growing pauses, and what comes
 //! after the gap begins a new shot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::mirror::{Mirror, Seat};
 use super::pump;
 use super::sound::{self, Line, Track};
 use super::talk::{self, Talk};
+use super::token::Badge;
 use crate::plugin::types::{Source, SourceKind};
 use crate::serve::Service;
 use crate::serve::chat;
@@ -46,6 +47,8 @@ pub(super) struct Broadcaster {
     identity: String,
     /// The room is another host's from now on.
     let_go: watch::Receiver<bool>,
+    /// The guard does not see it in its room.
+    missing: watch::Receiver<bool>,
 }
 
 /// One of its tracks that is live.
@@ -122,13 +125,17 @@ struct Ends {
 
 impl Ends {
     async fn come(&mut self) {
-        // A service or a room that is gone has come to its end, too.
         tokio::select! {
-            _ = self.drains.wait_for(|draining| *draining) => {}
-            _ = self.stops.wait_for(|stopped| *stopped) => {}
-            _ = self.let_go.wait_for(|let_go| *let_go) => {}
+            () = told(&mut self.drains) => {}
+            () = told(&mut self.stops) => {}
+            () = told(&mut self.let_go) => {}
         }
     }
+}
+
+/// Returns when it is so, or nobody is there any more to say so.
+async fn told(it: &mut watch::Receiver<bool>) {
+    let _ = it.wait_for(|it| *it).await;
 }
 
 enum End {
@@ -144,9 +151,9 @@ impl Broadcaster {
         service: Weak<Service>,
         room: Arc<Room>,
         identity: String,
-        let_go: watch::Receiver<bool>,
+        [let_go, missing]: [watch::Receiver<bool>; 2],
     ) -> Self {
-        Self { attendance, service, room, identity, let_go }
+        Self { attendance, service, room, identity, let_go, missing }
     }
 
     /// For as long as it is there, and a while longer.
@@ -210,6 +217,7 @@ impl Broadcaster {
     /// One connection.
     async fn hear(&self, mut joined: Joined, heard: &mut Heard, ends: &mut Ends) -> End {
         heard.reconnecting = false;
+        let mut missing = self.missing.clone();
         loop {
             if heard.turned_away {
                 return End::Gone;
@@ -229,10 +237,17 @@ impl Broadcaster {
                     self.left(heard);
                     continue;
                 }
+                () = told(&mut missing), if heard.absent_since.is_none() => {
+                    tracing::warn!(room = %self.room.name, identity = self.identity, "a broadcaster has left, and only the server's list says so");
+                    self.left(heard);
+                    continue;
+                }
                 () = ends.come() => return End::Gone,
             };
             match event {
-                Some(Event::Joined { identity, name, .. }) if identity == self.identity => self.came(&name, heard).await,
+                Some(Event::Joined { identity, name, attributes }) if identity == self.identity => {
+                    self.came(&name, &attributes, heard).await;
+                }
                 Some(Event::Left { identity }) if identity == self.identity => self.left(heard),
                 Some(Event::Published { identity, source, encrypted: true, .. }) if identity == self.identity && self.key().is_none() => {
                     self.refused(source, "it is encrypted end to end and this host has no key for it: it cannot be judged");
@@ -260,15 +275,21 @@ impl Broadcaster {
         }
     }
 
-    async fn came(&self, name: &str, heard: &mut Heard) {
+    async fn came(&self, name: &str, attributes: &HashMap<String, String>, heard: &mut Heard) {
         heard.absent_since = None;
+        self.attendance.comes(&self.ingest());
         if heard.mirror.is_some() {
             return;
         }
-        let name = moderated_name(&self.room, name).await;
-        self.room.tell("livekit", json!({ "event": "joined", "identity": self.identity, "name": name }));
+        let mut badge = Badge { name: moderated(&self.room, name).await, attributes: BTreeMap::new() };
+        for shown in &self.attendance.attributes {
+            if let Some(value) = attributes.get(&shown.0) {
+                badge.attributes.insert(shown.0.clone(), moderated(&self.room, value).await);
+            }
+        }
+        self.room.tell("livekit", json!({ "event": "joined", "identity": self.identity, "name": badge.name }));
         let (mint, room, identity) = (self.attendance.mint.clone(), self.room.name.clone(), self.identity.clone());
-        let ticket = move || mint.mirror(&room, &identity, &name).map_err(|error| error.to_string());
+        let ticket = move || mint.mirror(&room, &identity, &badge).map_err(|error| error.to_string());
         let Attendance { library, url, .. } = &*self.attendance;
         let seat = Seat { library, url: url.clone(), key: self.key(), ticket: Box::new(ticket), after: heard.mirror_leaves.take() };
         let (mirror, leaves) = Mirror::join(seat);
@@ -406,7 +427,7 @@ impl Heard {
     }
 }
 
-/// A display name as viewers may read it: by the room's text policy, masked where it finds something.
-async fn moderated_name(room: &Arc<Room>, name: &str) -> String {
-    chat::judge_name(room, name).await.masked
+/// A name, or an attribute's value, as viewers may read it: by the room's text policy, masked where it finds something.
+async fn moderated(room: &Arc<Room>, text: &str) -> String {
+    chat::judge_name(room, text).await.masked
 }

@@ -49,7 +49,7 @@ use names::NameError;
 use post::{Author, Post, PostError, Posted};
 use presence::{Audience, Presence};
 use server::Server;
-use token::{Mint, Minted, Role, Sealed, Secrets, SecretsError, TokenError};
+use token::{Badge, Mint, Minted, Role, Sealed, Secrets, SecretsError, TokenError};
 use webhook::{Happened, Notice, Webhooks};
 use worker::Worker;
 
@@ -81,6 +81,12 @@ pub enum TokenRefused {
     Flagged(String),
     #[error("the name could not be judged, and the room fails closed: {0}")]
     Unjudged(String),
+    #[error("attribute {0:?} is none that viewers may see: give those alone that livekit.attributes names")]
+    Attribute(String),
+    #[error("attribute {0:?} has {1} characters: give at most {VALUE_CHARS_MAX}")]
+    LongAttribute(String, usize),
+    #[error("a viewer shows no attributes: leave them out")]
+    NoAttributes,
     #[error("a broadcaster in room {0:?} has this name, or one that looks like it: take another")]
     Taken(String),
     #[error(transparent)]
@@ -88,6 +94,9 @@ pub enum TokenRefused {
     #[error("room {0:?} takes no further broadcaster now: {1}")]
     NoPlace(String, NoPlace),
 }
+
+/// Characters of an attribute's value.
+const VALUE_CHARS_MAX: usize = 256;
 
 /// What somebody that asked for a token gets.
 pub struct Admission {
@@ -166,13 +175,13 @@ impl LiveKit {
         }
     }
 
-    /// A token for somebody whose name the room's text policy lets pass.
+    /// A token for somebody whose name the room's text policy lets pass. What the policy finds in a broadcaster's attributes is masked for viewers.
     ///
     /// # Errors
-    /// When the name can't be one, is refused, or looks like a broadcaster's; when no token can be made; or when this host has no place for one
-    /// more broadcaster.
-    pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
-        let mut admitted = self.admit(room, name, role).await;
+    /// When the name can't be one, is refused, or looks like a broadcaster's; when an attribute is none that viewers may see; when no token can be
+    /// made; or when this host has no place for one more broadcaster.
+    pub async fn token(&self, service: &Arc<Service>, room: &Arc<Room>, badge: Badge, role: Role) -> Result<Admission, TokenRefused> {
+        let mut admitted = self.admit(room, badge, role).await;
         if let (Ok(admission), Role::Broadcaster) = (&admitted, role)
             && let Err(reason) = self.place(service, room, &admission.minted.identity).await
         {
@@ -205,9 +214,21 @@ impl LiveKit {
         self.dispatch.as_ref().map_or(Whereabouts::Here, |dispatch| dispatch.whereabouts(room))
     }
 
-    async fn admit(&self, room: &Arc<Room>, name: &str, role: Role) -> Result<Admission, TokenRefused> {
-        let name = self.judged_name(room, name).await?;
-        let minted = self.mint.mint(&room.name, &name, role)?;
+    async fn admit(&self, room: &Arc<Room>, Badge { name, attributes }: Badge, role: Role) -> Result<Admission, TokenRefused> {
+        for (name, value) in &attributes {
+            if role != Role::Broadcaster {
+                return Err(TokenRefused::NoAttributes);
+            }
+            if !self.config.attributes.iter().any(|shown| shown.0 == *name) {
+                return Err(TokenRefused::Attribute(name.clone()));
+            }
+            let length = value.chars().count();
+            if length > VALUE_CHARS_MAX {
+                return Err(TokenRefused::LongAttribute(name.clone(), length));
+            }
+        }
+        let name = self.judged_name(room, &name).await?;
+        let minted = self.mint.mint(&room.name, Badge { name: name.clone(), attributes }, role)?;
         let rooms = match role {
             Role::Moderator => self.moderator_rooms(&room.name, &minted.identity, &name)?,
             Role::Broadcaster | Role::Viewer => Vec::new(),
@@ -317,11 +338,11 @@ impl LiveKit {
 
     /// What a round of the guard has seen.
     fn saw(&self, service: &Arc<Service>, listed: &[guard::Listed]) {
-        for guard::Listed { room, place, participants, .. } in listed {
-            if let Place::Ingest { identity } = place
-                && participants.iter().any(|who| who.identity == *identity)
-                && let Ok(room) = service.room(room)
-            {
+        for guard::Listed { name, room, place, participants } in listed {
+            let Place::Ingest { identity } = place else { continue };
+            let is_there = participants.iter().any(|who| who.identity == *identity);
+            self.attendance.is_seen(name, is_there);
+            if is_there && let Ok(room) = service.room(room) {
                 self.attendance.attend(service, &room, identity);
             }
         }

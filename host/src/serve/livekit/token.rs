@@ -9,6 +9,7 @@
 //! carries a seal over room, identity and kind, so that who joined with a token of ours is told from who did not; with the seal of one it cannot
 //! be taken for another. Nobody may change its own name, metadata or attributes. A secret is never printed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -99,6 +100,20 @@ pub enum Role {
     Broadcaster,
     Viewer,
     Moderator,
+}
+
+/// What others see of somebody: the caller has put both through the room's text policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Badge {
+    pub name: String,
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl From<&str> for Badge {
+    /// A name alone.
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), attributes: BTreeMap::new() }
+    }
 }
 
 /// The kinds of participant that Scrim makes tokens for.
@@ -203,12 +218,12 @@ impl Mint {
         Self { secrets, ttl, suffix: suffix.0.clone() }
     }
 
-    /// A token for a room of Scrim's. The name is shown to others as it is: the caller has put it through [`display_name`](super::names) and the
-    /// room's text policy. A moderator's is for the viewers' room; [`Mint::moderator_in`] makes those for ingest rooms.
+    /// A token for a room of Scrim's. The badge is shown to others as it is: the name has gone through [`display_name`](super::names), too. A moderator's is for the viewers' room; [`Mint::moderator_in`] makes those for ingest rooms.
     ///
     /// # Errors
     /// When there is no randomness for an identity, or the token can't be signed.
-    pub fn mint(&self, room: &str, name: &str, role: Role) -> Result<Minted, TokenError> {
+    pub fn mint(&self, room: &str, badge: impl Into<Badge>, role: Role) -> Result<Minted, TokenError> {
+        let badge = badge.into();
         let kind = match role {
             Role::Broadcaster => Sealed::Broadcaster,
             Role::Viewer => Sealed::Viewer,
@@ -218,12 +233,12 @@ impl Mint {
         let (joins, ingest, view_token) = match role {
             Role::Broadcaster => {
                 let own = self.ingest_room(room, &identity);
-                let view = self.signed(room, &identity, name, Sealed::Watching, self.ttl)?;
+                let view = self.signed(room, &identity, &badge.name.as_str().into(), Sealed::Watching, self.ttl)?;
                 (own.clone(), Some(own), Some(view))
             }
             Role::Viewer | Role::Moderator => (room.to_owned(), None, None),
         };
-        let token = self.signed(&joins, &identity, name, kind, self.ttl)?;
+        let token = self.signed(&joins, &identity, &badge, kind, self.ttl)?;
         let expires_at = i64::try_from(Claims::from_unverified(&token)?.exp).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         Ok(Minted { token, view_token, identity, room: joins, expires_at, ingest })
     }
@@ -233,7 +248,7 @@ impl Mint {
     /// # Errors
     /// When the token can't be signed.
     pub fn moderator_in(&self, ingest_room: &str, identity: &str, name: &str) -> Result<String, TokenError> {
-        self.signed(ingest_room, identity, name, Sealed::Moderator, self.ttl)
+        self.signed(ingest_room, identity, &name.into(), Sealed::Moderator, self.ttl)
     }
 
     /// The host's own token for an ingest room.
@@ -242,15 +257,15 @@ impl Mint {
     /// When there is no randomness for an identity, or the token can't be signed.
     pub fn host_in_ingest(&self, ingest_room: &str) -> Result<String, TokenError> {
         let identity = format!("scrim~host~{}", random::<4>()?);
-        self.signed(ingest_room, &identity, "", Sealed::Host, OWN_TTL)
+        self.signed(ingest_room, &identity, &Badge::default(), Sealed::Host, OWN_TTL)
     }
 
-    /// The host's token as a broadcaster's mirror in the viewers' room. `display_name` is shown to viewers as it is.
+    /// The host's token as a broadcaster's mirror in the viewers' room. The badge is shown to viewers as it is.
     ///
     /// # Errors
     /// When the token can't be signed.
-    pub fn mirror(&self, room: &str, broadcaster_identity: &str, display_name: &str) -> Result<String, TokenError> {
-        self.signed(room, &mirror_of(broadcaster_identity), display_name, Sealed::Mirror, OWN_TTL)
+    pub fn mirror(&self, room: &str, broadcaster_identity: &str, badge: &Badge) -> Result<String, TokenError> {
+        self.signed(room, &mirror_of(broadcaster_identity), badge, Sealed::Mirror, OWN_TTL)
     }
 
     /// The host's token to say in the viewers' room what was written over HTTP.
@@ -258,7 +273,7 @@ impl Mint {
     /// # Errors
     /// When there is no randomness for an identity, or the token can't be signed.
     pub fn chat(&self, room: &str) -> Result<String, TokenError> {
-        self.signed(room, &format!("scrim~chat~{}", random::<4>()?), "", Sealed::Chat, OWN_TTL)
+        self.signed(room, &format!("scrim~chat~{}", random::<4>()?), &Badge::default(), Sealed::Chat, OWN_TTL)
     }
 
     /// The host's token to be in the viewers' room as the one that has it, for a job of the server's.
@@ -266,7 +281,7 @@ impl Mint {
     /// # Errors
     /// When the token can't be signed.
     pub fn agent(&self, room: &str, job: &str) -> Result<String, TokenError> {
-        self.signed(room, &agent_of(job), "", Sealed::Agent, OWN_TTL)
+        self.signed(room, &agent_of(job), &Badge::default(), Sealed::Agent, OWN_TTL)
     }
 
     /// A broadcaster's own room.
@@ -299,7 +314,7 @@ impl Mint {
         mac
     }
 
-    fn signed(&self, room: &str, identity: &str, name: &str, kind: Sealed, ttl: Duration) -> Result<String, TokenError> {
+    fn signed(&self, room: &str, identity: &str, badge: &Badge, kind: Sealed, ttl: Duration) -> Result<String, TokenError> {
         let Rights { subscribe, publish, data, hidden } = kind.rights();
         let grants = VideoGrants {
             room_join: true,
@@ -314,8 +329,9 @@ impl Mint {
         };
         let seal = hex(&self.mac(room, identity, kind).finalize().into_bytes()[..SEAL_BYTES]);
         let Secrets { key, secret } = &self.secrets;
-        let token = AccessToken::with_api_key(key, secret).with_identity(identity).with_name(name).with_grants(grants);
-        Ok(token.with_attributes([(SEAL, seal)]).with_ttl(ttl).to_jwt()?)
+        let token = AccessToken::with_api_key(key, secret).with_identity(identity).with_name(&badge.name).with_grants(grants);
+        let shown = badge.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        Ok(token.with_attributes(shown.chain([(SEAL, seal.as_str())])).with_ttl(ttl).to_jwt()?)
     }
 }
 
@@ -427,7 +443,7 @@ mod tests {
         );
         let host = claims(&mint.host_in_ingest(&ingest).expect("a token"));
         assert_eq!((kind_of(&host.sub), may(&host)), (Some(Sealed::Host), (true, false, true, true)));
-        let mirror = claims(&mint.mirror("studio", "broadcaster~0", "Ann").expect("a token"));
+        let mirror = claims(&mint.mirror("studio", "broadcaster~0", &"Ann".into()).expect("a token"));
         assert_eq!(
             (mirror.sub.as_str(), mirror.video.room.as_str(), may(&mirror)),
             ("mirror~broadcaster~0", "studio", (false, true, true, false))
