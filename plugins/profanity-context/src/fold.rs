@@ -148,6 +148,34 @@ static TABLE: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| 
     table
 });
 
+/// Words of any script as hashes: what looks alike has the same. Separators and what is not seen do not count, nor does stretching.
+pub mod key {
+    use super::{Kind, fold};
+
+    /// The hash of no letters.
+    pub const START: u32 = 0x811c_9dc5;
+
+    /// One step of FNV-1a.
+    pub fn feed(hash: u32, letter: char) -> u32 {
+        (hash ^ letter as u32).wrapping_mul(0x0100_0193)
+    }
+
+    /// The letters that the hash is made of.
+    pub fn letters(word: &str) -> impl Iterator<Item = char> + '_ {
+        let mut last = None;
+        word.chars().filter_map(move |c| {
+            let folded = fold(c);
+            let letter = match folded.kind {
+                Kind::Other => c.to_lowercase().next(),
+                _ => (folded.letter != 0).then_some(folded.letter as char),
+            };
+            let new = letter.filter(|_| letter != last);
+            last = letter.or(last);
+            new
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,8 @@ pub struct Shape {
     pub hashtag: bool,
     pub url: bool,
     pub capital: bool,
+    /// Three letters or more, all of them capitals.
+    pub shouted: bool,
     pub opens_quote: bool,
     pub closes_quote: bool,
     /// Ends with `.`, `!` or `?`.
@@ -108,6 +110,9 @@ fn shape(text: &str, start: u32, end: u32) -> Shape {
         hashtag: bare.starts_with('#'),
         url: text.contains("://") || bare.starts_with("www."),
         capital: bare.chars().next().is_some_and(char::is_uppercase),
+        shouted: bare.len() >= 3
+            && bare.chars().take(WORD_CHARS_MAX).all(|c| !c.is_lowercase())
+            && bare.chars().take(3).all(char::is_uppercase),
         opens_quote: text[..text.len() - bare.len()].contains(quotes),
         closes_quote: tail.contains(quotes),
         ends_sentence: tail.contains(['.', '!', '?']),

@@ -1,11 +1,16 @@
-//! Weighs what the search found by what stands around it. One utterance in, findings out; nothing is kept between calls.
+//! One utterance in, findings out: the search finds words, the rules weigh each in its context, the scorer raises or lowers what they
+//! say, and what still counts is told with the layer that decided. Nothing is kept between calls.
 
 use crate::config::Config;
-use crate::context::Around;
+use crate::context::{Around, Context};
 use crate::fold::fold;
 use crate::glyphs::Row;
 use crate::lexicon::{Category, Entry, Lexicon, Sense, plain};
+use crate::rules::{Weighed, weigh};
+use crate::scorer::features::Seen;
+use crate::scorer::{Opinion, Scorer};
 use crate::search::{Match, search};
+use crate::verdict::{self, SURE, WORDS_MIN};
 
 /// Most findings of one utterance, the severest.
 pub const FINDINGS_MAX: usize = 256;
@@ -30,74 +35,119 @@ pub struct Finding {
     pub severity: f32,
     /// 0..=1.
     pub confidence: f32,
-    /// For people: the word's sense, and the rules that moved it.
+    /// For people: the layer and the piece that decided.
     pub reason: String,
 }
 
-/// The rules with one configuration.
+/// One thing that the search found, as the rules weigh it.
+#[derive(Debug, Clone)]
+pub struct Hit<'a> {
+    pub found: Match,
+    pub entry: &'a Entry,
+    /// The spelling of the lexicon.
+    pub term: &'a str,
+    pub context: Context,
+    pub weighed: Weighed,
+}
+
+impl Hit<'_> {
+    /// The context shows an innocent sense: nobody need look at the word again.
+    pub fn is_cleared(&self) -> bool {
+        self.weighed.severity == 0.0 && self.entry.sense != Sense::Soft
+    }
+}
+
+/// Which layers judge: for measuring each alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    Both,
+    Rules,
+    Scorer,
+}
+
+/// Both layers with one configuration.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    /// With the denied words; none where there are none, and the embedded lexicon serves.
+    /// The room's denied words, if there are any.
     own: Option<Lexicon>,
     /// Denied words of other scripts, in small letters, compared whole.
     denied_verbatim: Vec<String>,
     allowed: Vec<String>,
     config: Config,
+    layers: Layers,
+    scorer: Scorer,
 }
 
 impl Judge {
     pub fn new(config: Config) -> Self {
+        Self::with(config, Scorer::embedded().clone(), Layers::Both)
+    }
+
+    /// With the rules alone.
+    pub fn rules_alone() -> Self {
+        Self::with(Config::default(), Scorer::embedded().clone(), Layers::Rules)
+    }
+
+    /// With another model, or with one layer alone.
+    pub fn with(config: Config, scorer: Scorer, layers: Layers) -> Self {
         let (latin, other): (Vec<&String>, Vec<&String>) = config.deny.iter().partition(|word| reads_as_latin(word));
-        let own = (!latin.is_empty()).then(|| Lexicon::embedded().with_denied(latin.into_iter().map(String::as_str)));
+        let own = (!latin.is_empty()).then(|| Lexicon::of_denied(latin.into_iter().map(|word| plain(word))));
         let denied_verbatim = other.into_iter().map(|word| word.to_lowercase()).collect();
         let allowed = config.allow.iter().map(|word| plain(word)).filter(|word| !word.is_empty()).collect();
-        Self { own, denied_verbatim, allowed, config }
+        Self { own, denied_verbatim, allowed, config, layers, scorer }
     }
 
     /// Findings in the order of the words, at most [`FINDINGS_MAX`], those that overlap reduced to the severest.
     pub fn judge(&self, said: Said<'_>) -> Vec<Finding> {
-        let lexicon = self.own.as_ref().unwrap_or_else(|| Lexicon::embedded());
+        let findings = self.see(said, |seen| self.found(&seen));
+        let counts = |finding: &Finding| finding.severity >= self.config.min_severity && finding.confidence >= self.config.min_confidence;
+        apart(findings.into_iter().chain(self.verbatim(said.words)).filter(counts).collect(), said.words.len())
+    }
+
+    /// What the scorer makes of it.
+    pub fn opinion(&self, said: Said<'_>) -> Opinion {
+        self.see(said, |seen| self.scorer.opinion(&seen))
+    }
+
+    /// Reads an utterance by the rules, and hands on what the scorer may see of it.
+    pub fn see<T>(&self, said: Said<'_>, look: impl FnOnce(Seen<'_>) -> T) -> T {
         let row = Row::new(said.words);
-        let around = Around::new(lexicon, &row, said.to_someone);
+        let around = Around::new(&row, said.to_someone);
         let english = said.language.is_none_or(|tag| matches!(tag.split('-').next(), Some("en" | "und" | "")));
-        let mut findings: Vec<Finding> = search(lexicon, &row)
-            .into_iter()
-            .filter(|found| !self.allows(lexicon, &row, found))
-            .filter_map(|found| {
-                let form = &lexicon.forms[found.form as usize];
-                let entry = &lexicon.entries[form.entry as usize];
-                if !english && !entry.strong && entry.sense != Sense::Denied {
-                    return None;
-                }
-                weigh(entry, &form.text, &found, &around)
-            })
-            .chain(self.verbatim(said.words))
-            .filter(|finding| finding.severity >= self.config.min_severity && finding.confidence >= self.config.min_confidence)
-            .collect();
-        findings.sort_by(|a, b| b.severity.total_cmp(&a.severity).then(a.first.cmp(&b.first)).then(b.last.cmp(&a.last)));
-        let mut taken = vec![false; said.words.len()];
-        findings.retain(|finding| {
-            let words = &mut taken[finding.first as usize..=finding.last as usize];
-            let free = !words.contains(&true);
-            if free {
-                words.fill(true);
-            }
-            free
-        });
-        findings.truncate(FINDINGS_MAX);
-        findings.sort_by_key(|finding| finding.first);
+        let mut hits: Vec<Hit<'_>> = Vec::new();
+        for lexicon in self.own.iter().chain([Lexicon::embedded()]) {
+            let found = search(lexicon, &row, around.cues()).into_iter().map(|found| hit(lexicon, found, &around));
+            hits.extend(found.filter(|hit| !self.allows(&row, hit) && (english || hit.entry.strong || hit.entry.sense == Sense::Denied)));
+        }
+        look(Seen { row: &row, cues: around.cues(), hits: &hits })
+    }
+
+    fn found(&self, seen: &Seen<'_>) -> Vec<Finding> {
+        let words = seen.row.plain.len();
+        let opinion = (self.layers != Layers::Rules).then(|| self.scorer.opinion(seen));
+        let mut findings = Vec::new();
+        if self.layers != Layers::Scorer {
+            findings.extend(seen.hits.iter().filter_map(|hit| verdict::of_hit(hit, opinion, words)));
+        }
+        let least = match self.layers {
+            Layers::Scorer => Some(0.0),
+            Layers::Both => (words >= WORDS_MIN && seen.hits.iter().all(|hit| hit.entry.sense == Sense::Soft)).then_some(SURE),
+            Layers::Rules => None,
+        };
+        if let (Some(opinion), Some(least)) = (opinion, least) {
+            findings.extend(verdict::of_scorer(&self.scorer, seen, opinion, least));
+        }
         findings
     }
 
-    fn allows(&self, lexicon: &Lexicon, row: &Row, found: &Match) -> bool {
+    fn allows(&self, row: &Row, hit: &Hit<'_>) -> bool {
         if self.allowed.is_empty() {
             return false;
         }
-        let form = &lexicon.forms[found.form as usize].text;
-        let words = &row.plain[found.first as usize..=found.last as usize];
-        self.allowed
-            .iter()
-            .any(|allowed| allowed == form || words.len() == 1 && allowed == &words[0] || words.len() > 1 && *allowed == words.join(" "))
+        let words = &row.plain[hit.found.first as usize..=hit.found.last as usize];
+        self.allowed.iter().any(|allowed| {
+            allowed == hit.term || words.len() == 1 && allowed == &words[0] || words.len() > 1 && *allowed == words.join(" ")
+        })
     }
 
     fn verbatim<'a>(&'a self, words: &'a [&'a str]) -> impl Iterator<Item = Finding> + 'a {
@@ -116,106 +166,33 @@ impl Judge {
     }
 }
 
+fn hit<'a>(lexicon: &'a Lexicon, found: Match, around: &Around<'_>) -> Hit<'a> {
+    let form = &lexicon.forms[found.form as usize];
+    let entry = lexicon.entry_of(found.form);
+    let context = around.context(found.first, found.last);
+    Hit { weighed: weigh(entry, &found, around, &context), found, entry, term: &form.text, context }
+}
+
 /// Whether the search, which reads a-z, can find the word.
 fn reads_as_latin(word: &str) -> bool {
     word.chars().all(|c| !c.is_alphanumeric() || fold(c).letter != 0) && !plain(word).is_empty()
 }
 
-/// The rules. Each names itself in the reason.
-fn weigh(entry: &Entry, term: &str, found: &Match, around: &Around<'_>) -> Option<Finding> {
-    let context = around.context(found.first, found.last);
-    if entry.sense == Sense::Denied {
-        return Some(finding(found, entry.category, 0.9, 1.0, format!("“{term}” is on the room's deny list")));
-    }
-    if around.cleared(found.first, found.last, &entry.cleared_by)
-        || entry.medical && context.medical
-        || entry.category == Category::Sexual && !entry.strong && context.medical && !context.aimed
-        || entry.company && !context.told
-        || entry.name && context.name
-        || context.place && entry.sense != Sense::Slur && found.first == found.last
-    {
-        return None;
-    }
-    let mut severity = entry.severity;
-    let mut category = entry.category;
-    let mut rules: Vec<&str> = Vec::new();
-    let hostile = context.aimed || context.negative;
-    match entry.sense {
-        Sense::Insult | Sense::Slur if context.aimed => {
-            severity += 0.15;
-            rules.push("said to or of someone");
-            if category == Category::Profanity {
-                category = Category::Harassment;
-            }
+/// The severest of those that overlap, in the order of the words.
+fn apart(mut findings: Vec<Finding>, words: usize) -> Vec<Finding> {
+    findings.sort_by(|a, b| b.severity.total_cmp(&a.severity).then(a.first.cmp(&b.first)).then(b.last.cmp(&a.last)));
+    let mut taken = vec![false; words];
+    findings.retain(|finding| {
+        let words = &mut taken[finding.first as usize..=finding.last as usize];
+        let free = !words.contains(&true);
+        if free {
+            words.fill(true);
         }
-        Sense::Vulgar if context.aimed && !context.positive => {
-            severity += 0.1;
-            rules.push("said to someone");
-        }
-        Sense::Claimed if !hostile => {
-            severity *= 0.8;
-            rules.push("has neutral uses");
-        }
-        Sense::Mild if context.aimed && context.negative => {
-            severity += 0.1;
-            rules.push("in an attack");
-        }
-        Sense::Soft => {
-            if !context.predicated {
-                return None;
-            }
-            rules.push("said of a person");
-        }
-        Sense::Epithet => {
-            if context.confessed {
-                return None;
-            }
-            if context.aimed {
-                severity += 0.1;
-                rules.push("said to or of someone");
-            }
-        }
-        _ => {}
-    }
-    if entry.intensifier && context.praise && !context.negative {
-        severity *= 0.5;
-        rules.push("strengthens praise");
-    }
-    if context.reported && !matches!(entry.category, Category::SelfHarm) {
-        severity *= 0.5;
-        rules.push("quoted or reported");
-    }
-    let mut confidence: f32 = if entry.sense == Sense::Soft { 0.6 } else { 0.95 };
-    if found.masked {
-        confidence *= 0.8;
-        rules.push("letters masked");
-    } else if found.disguised {
-        confidence *= 0.9;
-        rules.push("disguised spelling");
-    }
-    if found.inside {
-        confidence *= 0.9;
-        rules.push("inside a word");
-    }
-    let kind = match entry.sense {
-        Sense::Vulgar => "vulgar",
-        Sense::Insult => "insult",
-        Sense::Slur | Sense::Claimed => "slur",
-        Sense::Epithet => "name-calling",
-        Sense::Soft => "ordinary word as an insult",
-        Sense::Mild => "mild",
-        _ => "phrase",
-    };
-    let mut reason = format!("“{term}”: {kind}");
-    for rule in rules {
-        reason.push_str(", ");
-        reason.push_str(rule);
-    }
-    Some(finding(found, category, severity.clamp(0.0, 1.0), confidence, reason))
-}
-
-fn finding(found: &Match, category: Category, severity: f32, confidence: f32, reason: String) -> Finding {
-    Finding { first: found.first, last: found.last, category, severity, confidence, reason }
+        free
+    });
+    findings.truncate(FINDINGS_MAX);
+    findings.sort_by_key(|finding| finding.first);
+    findings
 }
 
 #[cfg(test)]

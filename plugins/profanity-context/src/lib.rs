@@ -1,13 +1,19 @@
 //! Finds profanity, slurs, threats and the like in what is said, shown or typed, and weighs it by what stands around it.
 //! The rules are pure and natively tested; this file is the export.
 
+#[cfg(test)]
+mod compile;
 pub mod config;
 pub mod context;
 pub mod fold;
 pub mod glyphs;
 pub mod judge;
 pub mod lexicon;
+pub mod rules;
+pub mod scorer;
 pub mod search;
+pub mod trie;
+pub mod verdict;
 
 use config::Config;
 use judge::{Judge, Said};
