@@ -49,7 +49,9 @@ struct Safe {
     stems: BTreeSet<String>,
 }
 
-const FLAGS: [&str; 6] = ["plural", "inside", "intensifier", "name", "medical", "company"];
+/// Shortest stem; `lexicon::foreign` looks for none that is shorter.
+const STEM_CHARS_MIN: usize = 4;
+const FLAGS: [&str; 7] = ["plural", "inside", "intensifier", "name", "medical", "company", "spoken"];
 const CATEGORIES: [(&str, &str); 6] = [
     ("profanity", "Profanity"),
     ("slur", "Slur"),
@@ -83,7 +85,9 @@ struct Out {
     known: BTreeSet<String>,
     strong_starts: u32,
     /// Key, language, entry, ambiguous, stem.
-    foreign: BTreeMap<(u32, String, bool), (usize, bool)>,
+    foreign: BTreeMap<(u32, usize, bool), (usize, bool)>,
+    /// Code and name.
+    languages: Vec<(String, String)>,
 }
 
 /// The constants of the lexicons in `files`, each a name and its text, as Rust.
@@ -100,6 +104,9 @@ pub fn compile(files: &[(String, String)]) -> Result<String, String> {
         }
         if file.language.len() != 2 {
             return Err(in_file(format!("{:?} is not two letters of ISO 639-1", file.language)));
+        }
+        if file.language != "en" {
+            out.languages.push((file.language.clone(), file.name.clone()));
         }
         for group in &file.group {
             out.group(group, &file.language).map_err(in_file)?;
@@ -128,7 +135,7 @@ impl Out {
         let entry = self.entries.len();
         self.entries.push(format!(
             "Entry {{ category: Category::{}, severity: {:?}, sense: Sense::{}, strong: {}, intensifier: {}, name: {}, medical: {}, \
-             company: {}, cleared_by: &{:?} }}",
+             company: {}, spoken: {}, cleared_by: &{:?} }}",
             named(&CATEGORIES, &group.category)?,
             group.severity,
             named(&SENSES, &group.sense)?,
@@ -137,10 +144,11 @@ impl Out {
             flag("name"),
             flag("medical"),
             flag("company") || group.sense == "epithet",
+            flag("spoken"),
             group.cleared_by.iter().collect::<Vec<_>>()
         ));
         if language != "en" {
-            return self.foreign(group, language, entry);
+            return self.foreign(group, entry);
         }
         for word in &group.words {
             if word.is_empty() || !word.bytes().all(|b| b.is_ascii_lowercase() || b" -*".contains(&b)) {
@@ -164,15 +172,15 @@ impl Out {
         }
     }
 
-    fn foreign(&mut self, group: &Group, language: &str, entry: usize) -> Result<(), String> {
+    fn foreign(&mut self, group: &Group, entry: usize) -> Result<(), String> {
         let all = [(&group.words, false, false), (&group.stems, false, true), (&group.ambiguous, true, false)];
         for (words, ambiguous, stem) in all {
             for word in words {
-                if word.contains(char::is_whitespace) || fold::key::letters(word).count() < if stem { 4 } else { 2 } {
+                if word.contains(char::is_whitespace) || fold::key::letters(word).count() < if stem { STEM_CHARS_MIN } else { 1 } {
                     return Err(format!("{word:?} is no word, or too short a one"));
                 }
                 let key = fold::key::letters(word).fold(fold::key::START, fold::key::feed);
-                self.foreign.entry((key, language.to_owned(), stem)).or_insert((entry, ambiguous));
+                self.foreign.entry((key, self.languages.len() - 1, stem)).or_insert((entry, ambiguous));
             }
         }
         Ok(())
@@ -190,10 +198,13 @@ impl Out {
         };
         list("FORMS", "Form", self.forms.iter().map(form).collect());
         list("NODES", "Node", trie::build(&spellings).iter().map(|node| format!("{node:?}")).collect());
-        let foreign = |(&(key, ref language, stem), &(entry, ambiguous)): (&(u32, String, bool), &(usize, bool))| {
-            format!("Foreign {{ key: {key}, entry: {entry}, language: *b\"{language}\", ambiguous: {ambiguous}, stem: {stem} }}")
+        let foreign = |(&(key, language, _), &(entry, ambiguous)): (&(u32, usize, bool), &(usize, bool))| {
+            format!("Foreign {{ key: {key}, entry: {entry}, language: {language}, ambiguous: {ambiguous} }}")
         };
-        list("FOREIGN", "Foreign", self.foreign.iter().map(foreign).collect());
+        for (name, stems) in [("FOREIGN", false), ("FOREIGN_STEMS", true)] {
+            list(name, "Foreign", self.foreign.iter().filter(|((_, _, stem), _)| *stem == stems).map(foreign).collect());
+        }
+        list("LANGUAGES", "(&str, &str)", self.languages.iter().map(|language| format!("{language:?}")).collect());
         list("CUES", "(&str, u16)", cues.iter().map(|cue| format!("{cue:?}")).collect());
         list("SAFE", "&str", safe.words.iter().map(|word| format!("{word:?}")).collect());
         // Of a stem and one that begins with it the shorter says it all, and a search need look at one neighbour.

@@ -3,9 +3,12 @@
 
 use crate::glyphs::Row;
 use crate::lexicon::{cue, cues};
+use crate::memory::Before;
 
 /// Words to each side in which a cue is near.
 const NEAR: usize = 4;
+/// The first words, to which the speaker's last utterance is near.
+const TAIL_NEAR: usize = 2;
 /// Words before it in which a negation still bears on a word.
 const NOT_NEAR: usize = 3;
 /// Words to each side in which talk of a game is near.
@@ -32,6 +35,8 @@ pub struct Context {
     pub negated: bool,
     /// What nobody should do: "don't …", "never …".
     pub warned: bool,
+    /// The speaker has attacked someone a moment ago.
+    pub heated: bool,
     /// In talk of a game or a film.
     pub play: bool,
     /// The speaker counts themselves in: "as a …", "my fellow …", "we …".
@@ -50,13 +55,14 @@ pub struct Around<'a> {
     /// Per word, where the quotation that it stands in begins.
     quote: Vec<Option<u32>>,
     to_someone: bool,
+    before: Before,
 }
 
 impl<'a> Around<'a> {
-    pub fn new(row: &'a Row, to_someone: bool) -> Self {
+    pub fn new(row: &'a Row, to_someone: bool, before: Before) -> Self {
         let cues = row.plain.iter().map(|word| cues(word)).collect();
         let mentions = row.shapes.iter().any(|shape| shape.mention);
-        Self { row, cues, quote: quotations(row), to_someone: to_someone || mentions }
+        Self { row, cues, quote: quotations(row), to_someone: to_someone || mentions, before }
     }
 
     /// Per word, its classes.
@@ -68,7 +74,9 @@ impl<'a> Around<'a> {
     pub fn context(&self, first: u32, last: u32) -> Context {
         let (first, last) = (first as usize, last as usize);
         let near = self.any(first.saturating_sub(NEAR), first) | self.any(last + 1, last + 1 + NEAR);
-        let before = self.any(first.saturating_sub(NEAR), first);
+        // What the speaker said just before is near the first words.
+        let tail = if first < TAIL_NEAR { self.before.tail } else { 0 };
+        let before = self.any(first.saturating_sub(NEAR), first) | tail;
         let after = self.any(last + 1, last + 3);
         let second = near & cue::SECOND != 0;
         let third = (before | self.any(last + 1, last + 2)) & cue::THIRD != 0;
@@ -77,13 +85,14 @@ impl<'a> Around<'a> {
         let linked = before & cue::BE != 0 || self.any(first.saturating_sub(1), first) & cue::SECOND != 0;
         Context {
             aimed: (second || third || self.to_someone) && !first_person,
-            predicated: person && linked || self.short_outcry(first, last),
+            predicated: person && linked || tail & cue::SECOND != 0 && tail & cue::BE != 0 || self.short_outcry(first, last),
             told: self.row.plain.len() > last + 1 - first,
             confessed: self.confessed(first),
             praise: after & cue::POSITIVE != 0,
             positive: near & cue::POSITIVE != 0,
             negative: near & cue::NEGATIVE != 0,
             reported: self.reported(first, last),
+            heated: self.before.heated,
             negated: self.negated(first),
             warned: self.any(first.saturating_sub(NOT_NEAR), first) & cue::NOT != 0,
             play: (self.any(first.saturating_sub(PLAY_NEAR), first) | self.any(last + 1, last + 1 + PLAY_NEAR)) & cue::PLAY != 0,

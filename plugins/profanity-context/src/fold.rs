@@ -79,14 +79,15 @@ fn fold_beyond_ascii(c: char) -> Folded {
     match lookalike(c) {
         Some(letter) => folded(Kind::Letter, letter, 0, true),
         None if c.is_whitespace() => folded(Kind::Gap, 0, 0, false),
-        None if c.is_alphanumeric() => folded(Kind::Other, 0, 0, false),
+        // The raised finger is a word of its own.
+        None if c.is_alphanumeric() || c == '🖕' => folded(Kind::Other, 0, 0, false),
         None => folded(Kind::Separator, 0, 0, false),
     }
 }
 
 fn invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        '\u{ad}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
         // Combining marks.
@@ -160,19 +161,37 @@ pub mod key {
         (hash ^ letter as u32).wrapping_mul(0x0100_0193)
     }
 
-    /// The letters that the hash is made of.
-    pub fn letters(word: &str) -> impl Iterator<Item = char> + '_ {
-        let mut last = None;
-        word.chars().filter_map(move |c| {
+    /// Longest word that has letters here, in letters; of a longer one there are none.
+    pub const LETTERS_MAX: usize = 40;
+
+    /// The letters that the hash is made of: three and more of one in a row are one.
+    pub fn letters(word: &str) -> impl Iterator<Item = char> {
+        let (mut all, mut len, mut run) = (['\0'; LETTERS_MAX], 0, 1);
+        let mut before = None;
+        for c in word.trim_matches(|c: char| !c.is_alphanumeric() && fold(c).kind != Kind::Other).chars() {
             let folded = fold(c);
+            let small = c.to_lowercase().next();
             let letter = match folded.kind {
-                Kind::Other => c.to_lowercase().next(),
+                Kind::Other => small,
                 _ => (folded.letter != 0).then_some(folded.letter as char),
             };
-            let new = letter.filter(|_| letter != last);
-            last = letter.or(last);
-            new
-        })
+            let Some(letter) = letter else { continue };
+            run = if small == before { run + 1 } else { 1 };
+            before = small;
+            match run {
+                3 => len -= 1,
+                4.. => {}
+                _ if len == LETTERS_MAX => {
+                    len = 0;
+                    break;
+                }
+                _ => {
+                    all[len] = letter;
+                    len += 1;
+                }
+            }
+        }
+        all.into_iter().take(len)
     }
 }
 
@@ -193,6 +212,15 @@ mod tests {
         }
         assert_eq!(read("5h1+"), "shit");
         assert_eq!(read("日本"), "");
+    }
+
+    #[test]
+    fn words_of_any_script_have_letters() {
+        for (word, letters) in [("Pu-ta!!", "puta"), ("mooose", "mose"), ("moose", "moose"), ("\u{200b}日本", "日本"), ("aaaaab", "ab")]
+        {
+            assert_eq!(key::letters(word).collect::<String>(), letters, "{word}");
+        }
+        assert_eq!(key::letters(&"ab".repeat(40)).count(), 0);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! One utterance in, findings out: the search finds words, the rules weigh each in its context, the scorer raises or lowers what they
-//! say, and what still counts is told with the layer that decided. Nothing is kept between calls.
+//! say, and what still counts is told with the layer that decided. Nothing is kept between calls;
+//! what is remembered of the speaker comes in with the words.
 
-use crate::config::Config;
+use crate::config::{Action, Config, SEVERE};
 use crate::context::{Around, Context};
 use crate::fold::fold;
 use crate::glyphs::Row;
-use crate::lexicon::{Category, Entry, Lexicon, Sense, plain};
+use crate::lexicon::{Category, Entry, Lexicon, Sense, foreign, plain};
+use crate::memory::Before;
 use crate::rules::{Weighed, weigh};
 use crate::scorer::features::Seen;
 use crate::scorer::{Opinion, Scorer};
@@ -21,8 +23,12 @@ pub struct Said<'a> {
     pub words: &'a [&'a str],
     /// The message names the people it is for, or answers one.
     pub to_someone: bool,
+    /// Heard, and written down by a recogniser.
+    pub spoken: bool,
     /// BCP 47; none is taken for English.
     pub language: Option<&'a str>,
+    /// What the speaker said before.
+    pub before: Before,
 }
 
 /// One thing found. Words are `first..=last` of the utterance.
@@ -44,7 +50,7 @@ pub struct Finding {
 pub struct Hit<'a> {
     pub found: Match,
     pub entry: &'a Entry,
-    /// The spelling of the lexicon.
+    /// The spelling of the lexicon, or the language whose word it is.
     pub term: &'a str,
     pub context: Context,
     pub weighed: Weighed,
@@ -112,13 +118,19 @@ impl Judge {
     /// Reads an utterance by the rules, and hands on what the scorer may see of it.
     pub fn see<T>(&self, said: Said<'_>, look: impl FnOnce(Seen<'_>) -> T) -> T {
         let row = Row::new(said.words);
-        let around = Around::new(&row, said.to_someone);
+        let around = Around::new(&row, said.to_someone, said.before);
         let english = said.language.is_none_or(|tag| matches!(tag.split('-').next(), Some("en" | "und" | "")));
         let mut hits: Vec<Hit<'_>> = Vec::new();
         for lexicon in self.own.iter().chain([Lexicon::embedded()]) {
-            let found = search(lexicon, &row, around.cues()).into_iter().map(|found| hit(lexicon, found, &around));
+            let found = search(lexicon, &row, around.cues(), said.spoken).into_iter().map(|found| hit(lexicon, found, &around));
             hits.extend(found.filter(|hit| !self.allows(&row, hit) && (english || hit.entry.strong || hit.entry.sense == Sense::Denied)));
         }
+        for (at, word) in said.words.iter().enumerate().take(row.plain.len()) {
+            let found = Match { first: at as u32, last: at as u32, ..Match::default() };
+            let hit = foreign(word, said.language).map(|(entry, name)| weighed(entry, name, found, &around));
+            hits.extend(hit.filter(|hit| !self.allows(&row, hit)));
+        }
+        hits.sort_by_key(|hit| hit.found.first);
         look(Seen { row: &row, cues: around.cues(), hits: &hits })
     }
 
@@ -127,7 +139,7 @@ impl Judge {
         let opinion = (self.layers != Layers::Rules).then(|| self.scorer.opinion(seen));
         let mut findings = Vec::new();
         if self.layers != Layers::Scorer {
-            findings.extend(seen.hits.iter().filter_map(|hit| verdict::of_hit(hit, opinion, words)));
+            findings.extend(seen.hits.iter().filter_map(|hit| self.acted(hit, verdict::of_hit(hit, opinion, words)?)));
         }
         let least = match self.layers {
             Layers::Scorer => Some(0.0),
@@ -135,9 +147,29 @@ impl Judge {
             Layers::Rules => None,
         };
         if let (Some(opinion), Some(least)) = (opinion, least) {
-            findings.extend(verdict::of_scorer(&self.scorer, seen, opinion, least));
+            let found = verdict::of_scorer(&self.scorer, seen, opinion, least);
+            findings.extend(found.filter(|finding| match self.config.actions.of(finding.category) {
+                Action::Ignore => false,
+                Action::Severe => finding.severity >= SEVERE,
+                Action::Weigh | Action::Always => true,
+            }));
         }
         findings
+    }
+
+    /// The finding as the room's action for its category leaves it.
+    fn acted(&self, hit: &Hit<'_>, mut finding: Finding) -> Option<Finding> {
+        let denied = hit.entry.sense == Sense::Denied;
+        match self.config.actions.of(finding.category) {
+            Action::Ignore if !denied => None,
+            Action::Severe if !denied && finding.severity < SEVERE => None,
+            Action::Always if !denied && hit.entry.sense != Sense::Soft && finding.severity < hit.entry.severity => {
+                finding.severity = hit.entry.severity.max(self.config.min_severity);
+                finding.reason.push_str("; the room reports all of its kind");
+                Some(finding)
+            }
+            _ => Some(finding),
+        }
     }
 
     fn allows(&self, row: &Row, hit: &Hit<'_>) -> bool {
@@ -167,10 +199,12 @@ impl Judge {
 }
 
 fn hit<'a>(lexicon: &'a Lexicon, found: Match, around: &Around<'_>) -> Hit<'a> {
-    let form = &lexicon.forms[found.form as usize];
-    let entry = lexicon.entry_of(found.form);
+    weighed(lexicon.entry_of(found.form), &lexicon.forms[found.form as usize].text, found, around)
+}
+
+fn weighed<'a>(entry: &'a Entry, term: &'a str, found: Match, around: &Around<'_>) -> Hit<'a> {
     let context = around.context(found.first, found.last);
-    Hit { weighed: weigh(entry, &found, around, &context), found, entry, term: &form.text, context }
+    Hit { weighed: weigh(entry, &found, around, &context), found, entry, term, context }
 }
 
 /// Whether the search, which reads a-z, can find the word.

@@ -46,6 +46,8 @@ pub struct Entry {
     pub medical: bool,
     /// Does not count as the only word.
     pub company: bool,
+    /// Means this only as a recogniser's spelling of what was heard.
+    pub spoken: bool,
     /// Words that, near by, show an innocent sense; sorted.
     pub cleared_by: &'static [&'static str],
 }
@@ -67,12 +69,10 @@ pub struct Foreign {
     pub key: u32,
     /// Index into [`Lexicon::entries`].
     pub entry: u16,
-    /// Two letters of ISO 639-1.
-    pub language: [u8; 2],
+    /// Index into the table of languages.
+    language: u8,
     /// A harmless word elsewhere: counts only where the utterance names this language.
     pub ambiguous: bool,
-    /// A beginning of words, not a whole one.
-    pub stem: bool,
 }
 
 /// Classes of context words, as bits. `build.rs` gives them in the order of [`cue::NAMES`].
@@ -167,6 +167,7 @@ const DENIED: Entry = Entry {
     name: false,
     medical: false,
     company: false,
+    spoken: false,
     cleared_by: &[],
 };
 
@@ -186,26 +187,26 @@ pub fn is_safe(word: &str) -> bool {
 /// Shortest beginning that a stem of another language may have, characters.
 const STEM_CHARS_MIN: usize = 4;
 
-/// A word of another language than English, written whole: `words` is one word of the utterance. `language` is the utterance's, if it
-/// says so.
-pub fn foreign(word: &str, language: Option<&str>) -> Option<(&'static Foreign, &'static Entry)> {
+/// What `word`, one word of an utterance, is in another language than English, and that language's name. `language` is the utterance's,
+/// if it says so (BCP 47).
+pub fn foreign(word: &str, language: Option<&str>) -> Option<(&'static Entry, &'static str)> {
     let mut hash = key::START;
     let mut stem = None;
     for (count, letter) in key::letters(word).enumerate() {
         hash = key::feed(hash, letter);
         if count + 1 >= STEM_CHARS_MIN {
-            stem = lookup(hash, language, true).or(stem);
+            stem = stem.or_else(|| lookup(data::FOREIGN_STEMS, hash, language));
         }
     }
-    let found = lookup(hash, language, false).or(stem)?;
-    Some((found, &data::ENTRIES[found.entry as usize]))
+    let found = lookup(data::FOREIGN, hash, language).or(stem)?;
+    Some((&data::ENTRIES[found.entry as usize], data::LANGUAGES[found.language as usize].1))
 }
 
-fn lookup(hash: u32, language: Option<&str>, stem: bool) -> Option<&'static Foreign> {
-    let from = data::FOREIGN.partition_point(|word| word.key < hash);
-    data::FOREIGN[from..].iter().take_while(|word| word.key == hash).find(|word| {
-        let told = language.is_some_and(|tag| tag.as_bytes().get(..2) == Some(&word.language));
-        word.stem == stem && (told || !word.ambiguous)
+fn lookup(words: &'static [Foreign], key: u32, language: Option<&str>) -> Option<&'static Foreign> {
+    let from = words.partition_point(|word| word.key < key);
+    words[from..].iter().take_while(|word| word.key == key).find(|word| {
+        let told = || language.is_some_and(|tag| tag.split('-').next() == Some(data::LANGUAGES[word.language as usize].0));
+        !word.ambiguous || told()
     })
 }
 
@@ -229,6 +230,30 @@ mod data {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_languages_have_their_words() {
+        let name = |word, language| foreign(word, language).map(|(_, name)| name);
+        for (word, language) in [
+            ("Arschloch!", "German"),
+            ("scheiße", "German"),
+            ("PENDEJO", "Spanish"),
+            ("connards", "French"),
+            ("caralho", "Portuguese"),
+            ("vaffanculooo", "Italian"),
+            ("klootzak", "Dutch"),
+            ("kurwa", "Polish"),
+            ("siktir", "Turkish"),
+            ("jävla", "Swedish"),
+            ("xуй", "Russian"),
+            ("пиздец", "Russian"),
+            ("🖕🏽🖕🏽", "Signs"),
+        ] {
+            assert_eq!(name(word, None), Some(language), "{word}");
+        }
+        // Harmless elsewhere: fan is a devil in Swedish alone.
+        assert_eq!((name("fan", None), name("fan", Some("en")), name("fan", Some("sv-SE"))), (None, None, Some("Swedish")));
+    }
 
     #[test]
     fn the_embedded_data_is_found() {

@@ -25,6 +25,10 @@ pub fn weigh(entry: &Entry, found: &Match, around: &Around<'_>, context: &Contex
         return Weighed { severity: 0.0, rules: vec![reason], ..weighed };
     }
     by_sense(entry, context, &mut weighed);
+    if context.heated && matches!(entry.sense, Sense::Insult | Sense::Epithet | Sense::Soft) {
+        weighed.severity += 0.1;
+        weighed.rules.push("after an attack");
+    }
     excuse(entry, context, &mut weighed);
     by_spelling(found, &mut weighed);
     weighed.severity = weighed.severity.clamp(0.0, 1.0);
@@ -33,12 +37,14 @@ pub fn weigh(entry: &Entry, found: &Match, around: &Around<'_>, context: &Contex
 
 /// What the context says for the word.
 fn excuse(entry: &Entry, context: &Context, weighed: &mut Weighed) {
-    let person = matches!(entry.sense, Sense::Insult | Sense::Epithet | Sense::Soft | Sense::Slur | Sense::Claimed);
+    let gibe = matches!(entry.sense, Sense::Epithet | Sense::Soft);
+    let insult = matches!(entry.sense, Sense::Insult | Sense::Slur | Sense::Claimed);
     let phrase = entry.sense == Sense::Fixed;
     let excuses = [
         (entry.intensifier && context.praise && !context.negative, 0.5, "strengthens praise"),
         (context.reported && entry.category != Category::SelfHarm, 0.5, "quoted or reported"),
-        (context.negated && person, 0.6, "denied"),
+        (context.negated && gibe, 0.6, "denied"),
+        (context.negated && insult, 0.85, "denied"),
         (context.warned && phrase, 0.35, "warned against"),
         (context.play && entry.category == Category::Threat, 0.35, "in a game"),
         (context.claimed && entry.sense == Sense::Claimed, 0.7, "said of oneself"),
@@ -62,7 +68,7 @@ fn cleared(entry: &Entry, found: &Match, around: &Around<'_>, context: &Context)
         Some("a person's name")
     } else if context.place && entry.sense != Sense::Slur && found.first == found.last {
         Some("a place's name")
-    } else if entry.sense == Sense::Soft && !context.predicated {
+    } else if entry.sense == Sense::Soft && !context.predicated && !(context.heated && context.aimed) {
         Some("not said of a person")
     } else if entry.sense == Sense::Epithet && context.confessed {
         Some("said of oneself")

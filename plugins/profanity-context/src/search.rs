@@ -13,7 +13,7 @@ const STEPS_MAX: u32 = 400;
 const STEPS_MIN: u32 = 40;
 
 /// One spelling found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Match {
     pub form: u32,
     /// Words of the utterance, inclusive.
@@ -45,6 +45,7 @@ struct Walk<'a> {
     lexicon: &'a Lexicon,
     row: &'a Row,
     cues: &'a [u16],
+    spoken: bool,
     start: usize,
     /// Started within a word.
     inside: bool,
@@ -55,8 +56,8 @@ struct Walk<'a> {
 }
 
 /// All spellings found, in the order of the text; a word may be in several.
-/// `cues` are the words' classes.
-pub fn search(lexicon: &Lexicon, row: &Row, cues: &[u16]) -> Vec<Match> {
+/// `cues` are the words' classes; `spoken` says that a recogniser wrote them down.
+pub fn search(lexicon: &Lexicon, row: &Row, cues: &[u16], spoken: bool) -> Vec<Match> {
     let mut found = Vec::new();
     let mut saved = STEPS_MAX;
     for start in 0..row.glyphs.len() {
@@ -70,7 +71,7 @@ pub fn search(lexicon: &Lexicon, row: &Row, cues: &[u16]) -> Vec<Match> {
             continue;
         }
         let steps = if boundary { saved.max(STEPS_MIN) } else { saved };
-        let mut walk = Walk { lexicon, row, cues, start, inside: !boundary, safe: None, steps, best: None };
+        let mut walk = Walk { lexicon, row, cues, spoken, start, inside: !boundary, safe: None, steps, best: None };
         walk.step(start, 0, Trace::default());
         saved = saved.saturating_sub(steps - walk.steps);
         found.extend(walk.best.map(|(_, _, found)| found));
@@ -225,6 +226,9 @@ impl Walk<'_> {
         }
         let spelling = &self.lexicon.forms[form as usize];
         let entry = self.lexicon.entry_of(form);
+        if entry.spoken && (!self.spoken || trace.masks > 0) {
+            return;
+        }
         let ends = ends_word(glyphs, end);
         let inside = self.inside || !ends;
         let (first, last) = (glyphs[self.start].word, glyphs[end - 1].word);

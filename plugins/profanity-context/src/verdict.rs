@@ -7,17 +7,20 @@ use crate::rules::kind;
 use crate::scorer::features::{Group, Seen};
 use crate::scorer::{Opinion, Scorer};
 
-/// How much severity a unit of the scorer's margin is worth, above 0 and below: twice as much where it finds no harm, for the rules err
+/// How much severity a unit of the scorer's margin is worth, up and down: more where it finds no harm, for the rules err
 /// on the side of finding some.
 const RAISE_PER_MARGIN: f32 = 0.2;
-const LOWER_PER_MARGIN: f32 = 0.4;
-/// The most that the scorer may add.
+const LOWER_PER_MARGIN: f32 = 0.5;
+/// The margin at which it does neither: somewhat above 0, for the same reason.
+const UNDECIDED: f32 = 0.4;
+/// The most that the scorer may add, and to what the context speaks for.
 const RAISE_MAX: f32 = 0.25;
+const RAISE_EXCUSED_MAX: f32 = 0.06;
 /// The most that it may take away, and from what is certain whatever the context: phrases, and slurs aimed at someone.
 const LOWER_MAX: f32 = 0.5;
 const LOWER_CERTAIN_MAX: f32 = 0.15;
 /// Of an ordinary word that the rules do not see said of a person, where the scorer is undecided.
-const SOFT_SEVERITY: f32 = 0.2;
+const SOFT_SEVERITY: f32 = 0.28;
 /// The margin from which the scorer speaks where the rules say nothing.
 pub const SURE: f32 = 1.5;
 /// Words of an utterance below which the scorer has no context to go by: it says nothing.
@@ -46,8 +49,8 @@ pub fn of_hit(hit: &Hit<'_>, opinion: Option<Opinion>, words: usize) -> Option<F
     };
     let certain = hit.entry.sense == Sense::Fixed || hit.entry.sense == Sense::Slur && hit.context.aimed;
     let lower = if certain { LOWER_CERTAIN_MAX } else { LOWER_MAX };
-    let raise = if weighed.excused { 0.0 } else { RAISE_MAX };
-    let shift = opinion.map_or(0.0, |opinion| shift(opinion.margin, lower).min(raise));
+    let raise = if weighed.excused { RAISE_EXCUSED_MAX } else { RAISE_MAX };
+    let shift = opinion.map_or(0.0, |opinion| shift(opinion.margin - UNDECIDED, lower).min(raise));
     let mut reason = format!("rules: “{term}”, {}", kind(hit.entry.sense));
     for rule in &weighed.rules {
         reason.push_str(", ");
