@@ -43,10 +43,12 @@ struct Group {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct Safe {
     words: BTreeSet<String>,
     stems: BTreeSet<String>,
+    /// Parts of words.
+    pieces: BTreeSet<String>,
 }
 
 /// Shortest stem; `lexicon::foreign` looks for none that is shorter.
@@ -210,6 +212,7 @@ impl Out {
         // Of a stem and one that begins with it the shorter says it all, and a search need look at one neighbour.
         let shortest = |stem: &&String| !safe.stems.iter().any(|other| other != *stem && stem.starts_with(other.as_str()));
         list("SAFE_STEMS", "&str", safe.stems.iter().filter(shortest).map(|stem| format!("{stem:?}")).collect());
+        list("SAFE_PIECES", "&str", safe.pieces.iter().map(|piece| format!("{piece:?}")).collect());
         let _ = writeln!(code, "pub const STRONG_STARTS: u32 = {};", self.strong_starts);
         code
     }

@@ -184,6 +184,11 @@ pub fn is_safe(word: &str) -> bool {
     }
 }
 
+/// Whether `form`, found inside `word`, is but the beginning of an innocent piece of it.
+pub fn is_safe_piece(word: &str, form: &str) -> bool {
+    data::SAFE_PIECES.iter().any(|piece| piece.starts_with(form) && word.contains(piece))
+}
+
 /// Shortest beginning that a stem of another language may have, characters.
 const STEM_CHARS_MIN: usize = 4;
 

@@ -3,7 +3,7 @@
 
 use crate::fold::Kind;
 use crate::glyphs::{Glyph, Row};
-use crate::lexicon::{Lexicon, Sense, cue, is_safe};
+use crate::lexicon::{Lexicon, Sense, cue, is_safe, is_safe_piece};
 
 /// Steps that every glyph pays for. Plain text needs 3 a glyph, so that what it leaves pays for a disguised word.
 const STEPS_PER_GLYPH: u32 = 10;
@@ -237,7 +237,7 @@ impl Walk<'_> {
         let long = spelling.text.len() >= 4;
         let allowed = if inside {
             // A sign in the middle of a longer word is not a disguise but punctuation or a price.
-            entry.strong && plain && !shape.mention
+            entry.strong && plain && !shape.mention && !is_safe_piece(&self.row.plain[first as usize], &spelling.text)
         } else {
             (!trace.doubled || entry.strong || long && self.doubled_at_end(end))
                 && (spelling.text.len() > 2 || !trace.doubled)
