@@ -1,9 +1,11 @@
-//! `lexicons/*.toml` to constants: `$OUT_DIR/lexicon.rs`. A fault in the data ends the build and names its file and word.
+//! `lexicons/*.toml` to constants, and what looks like a letter: `$OUT_DIR/lexicon.rs`, `confusables.rs`. A fault in the data ends the build and names its file and word.
 
 use std::path::Path;
 
 #[path = "src/compile.rs"]
 mod compile;
+#[path = "src/confusables.rs"]
+mod confusables;
 #[allow(dead_code, reason = "the build needs a part of what the crate needs")]
 #[path = "src/fold.rs"]
 mod fold;
@@ -22,6 +24,11 @@ fn main() {
     }
     files.sort();
     let code = compile::compile(&files).unwrap_or_else(|fault| panic!("{fault}"));
-    let into = Path::new(&std::env::var_os("OUT_DIR").expect("cargo says where")).join("lexicon.rs");
+    write("lexicon.rs", &code);
+    write("confusables.rs", &confusables::constants());
+}
+
+fn write(name: &str, code: &str) {
+    let into = Path::new(&std::env::var_os("OUT_DIR").expect("cargo says where")).join(name);
     std::fs::write(&into, code).unwrap_or_else(|error| panic!("{}: {error}", into.display()));
 }

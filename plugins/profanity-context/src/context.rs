@@ -96,7 +96,7 @@ impl<'a> Around<'a> {
             negated: self.negated(first),
             warned: self.any(first.saturating_sub(NOT_NEAR), first) & cue::NOT != 0,
             play: (self.any(first.saturating_sub(PLAY_NEAR), first) | self.any(last + 1, last + 1 + PLAY_NEAR)) & cue::PLAY != 0,
-            claimed: first_person && before & (cue::SECOND | cue::THIRD) == 0,
+            claimed: (first_person || self.as_one(first)) && before & cue::SECOND == 0,
             medical: near & cue::MEDICAL != 0,
             place: self.row.shapes[first].capital
                 && !self.shouting(last)
@@ -123,6 +123,11 @@ impl<'a> Around<'a> {
         let before = self.any(from, first);
         let im = self.row.plain[from..first].iter().any(|word| word == "im");
         (im || before & cue::FIRST != 0 && before & cue::BE != 0) && before & (cue::SECOND | cue::THIRD) == 0
+    }
+
+    /// "as a …", "us fellow …".
+    fn as_one(&self, first: usize) -> bool {
+        self.row.plain[first.saturating_sub(2)..first].iter().any(|word| matches!(word.as_str(), "as" | "fellow"))
     }
 
     fn negated(&self, first: usize) -> bool {

@@ -1,6 +1,8 @@
 //! One character to what a reader sees in it: a plain letter, a stand-in for one, a mask, a separator, or nothing at all.
 //! Pure tables; every character has an answer.
 
+use crate::confusables;
+
 /// What a character is to the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -15,7 +17,7 @@ pub enum Kind {
     /// Stands between letters: hyphen, dot, and every other sign.
     Separator,
     Apostrophe,
-    /// A letter of another script, or a digit that stands for none: nothing reaches across it.
+    /// A letter of another script, which among Latin ones hides one of them, or a digit that stands for none.
     Other,
     /// A boundary of words.
     Gap,
@@ -80,7 +82,8 @@ fn fold_beyond_ascii(c: char) -> Folded {
         Some(letter) => folded(Kind::Letter, letter, 0, true),
         None if c.is_whitespace() => folded(Kind::Gap, 0, 0, false),
         // The raised finger is a word of its own.
-        None if c.is_alphanumeric() || c == '🖕' => folded(Kind::Other, 0, 0, false),
+        None if c == '🖕' => folded(Kind::Other, 0, 0, false),
+        None if c.is_alphanumeric() => folded(Kind::Other, 0, 0, true),
         None => folded(Kind::Separator, 0, 0, false),
     }
 }
@@ -95,12 +98,10 @@ fn invisible(c: char) -> bool {
         | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20f0}' | '\u{fe20}'..='\u{fe2f}')
 }
 
-/// The alphabets that Unicode repeats, as the code of their `a` or `A`.
-const ALPHABETS: [u32; 8] = [0xff21, 0xff41, 0x24b6, 0x24d0, 0x1f130, 0x1f150, 0x1f170, 0x1f1e6];
-/// Mathematical letters: 13 styles of 52, then the digits of no interest.
-const MATHS: std::ops::Range<u32> = 0x1d400..0x1d6a4;
+/// The squared letters and the regional indicators, which Unicode decomposes to nothing: the codes of their `A`.
+const ALPHABETS: [u32; 4] = [0x1f130, 0x1f150, 0x1f170, 0x1f1e6];
 
-/// Letters that look alike, by the letter they are read as.
+/// What people write for a letter and Unicode's tables do not know as like it, or know as like another.
 const LOOKALIKES: [(u8, &str); 26] = [
     (b'a', "àáâãäåāăąǎǟǡǻȁȃȧḁạảấầẩẫậắằẳẵặªÀÁÂÃÄÅĀĂĄǍẠẢẤẦАаΑαᴀɑⱥȺꭺ∂ᗩ"),
     (b'b', "ƀɓḃḅḇВвΒβʙьЬßƁḂᏴᗷбƄƅ"),
@@ -132,17 +133,14 @@ const LOOKALIKES: [(u8, &str); 26] = [
 
 fn lookalike(c: char) -> Option<u8> {
     let code = c as u32;
-    if MATHS.contains(&code) {
-        return Some(b'a' + ((code - MATHS.start) % 26) as u8);
-    }
     if let Some(first) = ALPHABETS.iter().find(|&&first| (first..first + 26).contains(&code)) {
         return Some(b'a' + (code - first) as u8);
     }
-    TABLE.binary_search_by_key(&code, |&(code, _)| code).ok().map(|at| TABLE[at].1)
+    HAND.binary_search_by_key(&code, |&(code, _)| code).ok().map(|at| HAND[at].1).or_else(|| confusables::lookalike(code))
 }
 
 /// [`LOOKALIKES`] by code.
-static TABLE: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| {
+static HAND: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| {
     let mut table: Vec<(u32, u8)> = LOOKALIKES.iter().flat_map(|&(letter, all)| all.chars().map(move |c| (c as u32, letter))).collect();
     table.sort_unstable();
     table.dedup_by_key(|&mut (code, _)| code);

@@ -12,7 +12,7 @@ use crate::rules::{Weighed, weigh};
 use crate::scorer::features::Seen;
 use crate::scorer::{Opinion, Scorer};
 use crate::search::{Match, search};
-use crate::verdict::{self, SURE, WORDS_MIN};
+use crate::verdict::{self, Draft, SURE, WORDS_MIN, Why};
 
 /// Most findings of one utterance, the severest.
 pub const FINDINGS_MAX: usize = 256;
@@ -105,9 +105,12 @@ impl Judge {
 
     /// Findings in the order of the words, at most [`FINDINGS_MAX`], those that overlap reduced to the severest.
     pub fn judge(&self, said: Said<'_>) -> Vec<Finding> {
-        let findings = self.see(said, |seen| self.found(&seen));
-        let counts = |finding: &Finding| finding.severity >= self.config.min_severity && finding.confidence >= self.config.min_confidence;
-        apart(findings.into_iter().chain(self.verbatim(said.words)).filter(counts).collect(), said.words.len())
+        self.see(said, |seen| {
+            let mut drafts = self.drafts(&seen, is_english(said.language));
+            drafts.extend(self.verbatim(said.words));
+            drafts.retain(|draft| draft.severity >= self.config.min_severity && draft.confidence >= self.config.min_confidence);
+            apart(drafts, said.words.len()).into_iter().map(Draft::finding).collect()
+        })
     }
 
     /// What the scorer makes of it.
@@ -119,7 +122,7 @@ impl Judge {
     pub fn see<T>(&self, said: Said<'_>, look: impl FnOnce(Seen<'_>) -> T) -> T {
         let row = Row::new(said.words);
         let around = Around::new(&row, said.to_someone, said.before);
-        let english = said.language.is_none_or(|tag| matches!(tag.split('-').next(), Some("en" | "und" | "")));
+        let english = is_english(said.language);
         let mut hits: Vec<Hit<'_>> = Vec::new();
         for lexicon in self.own.iter().chain([Lexicon::embedded()]) {
             let found = search(lexicon, &row, around.cues(), said.spoken).into_iter().map(|found| hit(lexicon, found, &around));
@@ -134,12 +137,13 @@ impl Judge {
         look(Seen { row: &row, cues: around.cues(), hits: &hits })
     }
 
-    fn found(&self, seen: &Seen<'_>) -> Vec<Finding> {
+    fn drafts<'a>(&self, seen: &Seen<'a>, english: bool) -> Vec<Draft<'a>> {
         let words = seen.row.plain.len();
-        let opinion = (self.layers != Layers::Rules).then(|| self.scorer.opinion(seen));
-        let mut findings = Vec::new();
+        // What the scorer has learnt is English.
+        let opinion = (self.layers != Layers::Rules && english).then(|| self.scorer.opinion(seen));
+        let mut drafts = Vec::new();
         if self.layers != Layers::Scorer {
-            findings.extend(seen.hits.iter().filter_map(|hit| self.acted(hit, verdict::of_hit(hit, opinion, words)?)));
+            drafts.extend(seen.hits.iter().filter_map(|hit| self.acted(hit, verdict::of_hit(hit, opinion, words)?)));
         }
         let least = match self.layers {
             Layers::Scorer => Some(0.0),
@@ -147,28 +151,29 @@ impl Judge {
             Layers::Rules => None,
         };
         if let (Some(opinion), Some(least)) = (opinion, least) {
-            let found = verdict::of_scorer(&self.scorer, seen, opinion, least);
-            findings.extend(found.filter(|finding| match self.config.actions.of(finding.category) {
+            let draft = verdict::of_scorer(&self.scorer, seen, opinion, least);
+            drafts.extend(draft.filter(|draft| match self.config.actions.of(draft.category) {
                 Action::Ignore => false,
-                Action::Severe => finding.severity >= SEVERE,
+                Action::Severe => draft.severity >= SEVERE,
                 Action::Weigh | Action::Always => true,
             }));
         }
-        findings
+        drafts
     }
 
-    /// The finding as the room's action for its category leaves it.
-    fn acted(&self, hit: &Hit<'_>, mut finding: Finding) -> Option<Finding> {
-        let denied = hit.entry.sense == Sense::Denied;
-        match self.config.actions.of(finding.category) {
-            Action::Ignore if !denied => None,
-            Action::Severe if !denied && finding.severity < SEVERE => None,
-            Action::Always if !denied && hit.entry.sense != Sense::Soft && finding.severity < hit.entry.severity => {
-                finding.severity = hit.entry.severity.max(self.config.min_severity);
-                finding.reason.push_str("; the room reports all of its kind");
-                Some(finding)
+    /// The draft as the room's action for its category leaves it.
+    fn acted<'a>(&self, hit: &'a Hit<'a>, draft: Draft<'a>) -> Option<Draft<'a>> {
+        if hit.entry.sense == Sense::Denied {
+            return Some(draft);
+        }
+        let whole = hit.entry.severity.max(self.config.min_severity);
+        match self.config.actions.of(draft.category) {
+            Action::Ignore => None,
+            Action::Severe => (draft.severity >= SEVERE).then_some(draft),
+            Action::Always if hit.entry.sense != Sense::Soft && draft.severity < whole => {
+                Some(Draft { severity: whole, why: Why::Always { hit }, ..draft })
             }
-            _ => Some(finding),
+            Action::Always | Action::Weigh => Some(draft),
         }
     }
 
@@ -182,20 +187,18 @@ impl Judge {
         })
     }
 
-    fn verbatim<'a>(&'a self, words: &'a [&'a str]) -> impl Iterator<Item = Finding> + 'a {
+    fn verbatim<'a>(&'a self, words: &'a [&'a str]) -> impl Iterator<Item = Draft<'a>> + 'a {
         let words = if self.denied_verbatim.is_empty() { &[] } else { words };
         words.iter().enumerate().filter_map(|(at, word)| {
             let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-            self.denied_verbatim.contains(&word).then(|| Finding {
-                first: at as u32,
-                last: at as u32,
-                category: Category::Profanity,
-                severity: 0.9,
-                confidence: 1.0,
-                reason: format!("“{word}” is on the room's deny list"),
-            })
+            let denied = self.denied_verbatim.iter().find(|denied| **denied == word)?;
+            Some(Draft::denied(at as u32, at as u32, denied))
         })
     }
+}
+
+fn is_english(language: Option<&str>) -> bool {
+    language.is_none_or(|tag| matches!(tag.split('-').next(), Some("en" | "und" | "")))
 }
 
 fn hit<'a>(lexicon: &'a Lexicon, found: Match, around: &Around<'_>) -> Hit<'a> {
@@ -213,20 +216,20 @@ fn reads_as_latin(word: &str) -> bool {
 }
 
 /// The severest of those that overlap, in the order of the words.
-fn apart(mut findings: Vec<Finding>, words: usize) -> Vec<Finding> {
-    findings.sort_by(|a, b| b.severity.total_cmp(&a.severity).then(a.first.cmp(&b.first)).then(b.last.cmp(&a.last)));
+fn apart(mut drafts: Vec<Draft<'_>>, words: usize) -> Vec<Draft<'_>> {
+    drafts.sort_by(|a, b| b.severity.total_cmp(&a.severity).then(a.first.cmp(&b.first)).then(b.last.cmp(&a.last)));
     let mut taken = vec![false; words];
-    findings.retain(|finding| {
-        let words = &mut taken[finding.first as usize..=finding.last as usize];
+    drafts.retain(|draft| {
+        let words = &mut taken[draft.first as usize..=draft.last as usize];
         let free = !words.contains(&true);
         if free {
             words.fill(true);
         }
         free
     });
-    findings.truncate(FINDINGS_MAX);
-    findings.sort_by_key(|finding| finding.first);
-    findings
+    drafts.truncate(FINDINGS_MAX);
+    drafts.sort_by_key(|draft| draft.first);
+    drafts
 }
 
 #[cfg(test)]

@@ -7,6 +7,14 @@
 #[cfg(test)]
 mod compile;
 pub mod config;
+/// Which characters look like a letter; made by `src/confusables.rs` when the crate is built.
+mod confusables {
+    include!(concat!(env!("OUT_DIR"), "/confusables.rs"));
+
+    pub fn lookalike(code: u32) -> Option<u8> {
+        TABLE.binary_search_by_key(&code, |row| row >> 8).ok().map(|at| TABLE[at] as u8)
+    }
+}
 pub mod context;
 pub mod fold;
 pub mod glyphs;

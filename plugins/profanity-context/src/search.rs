@@ -130,6 +130,9 @@ impl Walk<'_> {
         let within = trace.letters > 0;
         match folded.kind {
             Kind::Mask | Kind::Sign => self.mask(at, node, trace, within, folded.kind),
+            Kind::Other if within && folded.disguised && !self.inside && 2 * trace.masks < trace.letters + 2 => {
+                self.any_letter(at, node, trace);
+            }
             Kind::Separator if within => {
                 if let Some(child) = self.lexicon.child(node, b'-') {
                     self.step(at + 1, child, Trace { last: b'-', written: trace.written + 1, ..trace });
@@ -189,6 +192,11 @@ impl Walk<'_> {
         }
         if trace.last == b'*' {
             self.step(at + 1, node, trace);
+        }
+        // A sign after every letter is a separator: f*u*c*k.
+        let letter_next = self.row.glyphs.get(at + 1).is_some_and(|next| matches!(next.folded.kind, Kind::Letter | Kind::Digit));
+        if within && letter_next && trace.separators + 1 >= trace.letters {
+            self.step(at + 1, node, Trace { separators: trace.separators + 1, last: 0, ..trace });
         }
         // Signs hide at most half of the letters in the end, so no more than this on the way.
         if within && !self.inside && (kind == Kind::Mask || 2 * trace.masks < trace.letters + 2) {

@@ -1,5 +1,7 @@
 //! Both layers' word on an utterance: what the rules found with what the scorer makes of it, and what the scorer finds alone. Pure.
 
+use std::fmt;
+
 use crate::glyphs::Row;
 use crate::judge::{Finding, Hit};
 use crate::lexicon::{Category, Sense};
@@ -30,14 +32,79 @@ const ALONE_SEVERITY: f32 = 0.35;
 const ALONE_SEVERITY_MAX: f32 = 0.7;
 const ALONE_CONFIDENCE: f32 = 0.5;
 
+/// A finding whose reason is not written yet: most are dropped for severer ones beside them.
+#[derive(Debug, Clone, Copy)]
+pub struct Draft<'a> {
+    pub first: u32,
+    pub last: u32,
+    pub category: Category,
+    /// 0..=1.
+    pub severity: f32,
+    /// 0..=1.
+    pub confidence: f32,
+    pub why: Why<'a>,
+}
+
+/// What decided.
+#[derive(Debug, Clone, Copy)]
+pub enum Why<'a> {
+    /// A word of the room's own list.
+    Denied(&'a str),
+    /// A thing found, and what the scorer, if it was asked, added to the rules' severity.
+    Rules {
+        hit: &'a Hit<'a>,
+        opinion: Option<Opinion>,
+        shift: f32,
+    },
+    /// As before, in a category of which the room reports all.
+    Always {
+        hit: &'a Hit<'a>,
+    },
+    Scorer(Opinion),
+}
+
+impl<'a> Draft<'a> {
+    /// A word of the room's own list, words `first..=last`.
+    pub fn denied(first: u32, last: u32, word: &'a str) -> Self {
+        Self { first, last, category: Category::Profanity, severity: 0.9, confidence: 1.0, why: Why::Denied(word) }
+    }
+
+    /// With its reason in words.
+    pub fn finding(self) -> Finding {
+        let Self { first, last, category, severity, confidence, why } = self;
+        Finding { first, last, category, severity, confidence, reason: why.to_string() }
+    }
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Denied(word) => write!(out, "“{word}” is on the room's deny list"),
+            Self::Scorer(opinion) => write!(out, "scorer: margin {:.1}, most by {}", opinion.margin, opinion.mover(true).name()),
+            Self::Always { hit } => {
+                rules(out, hit)?;
+                out.write_str("; the room reports all of its kind")
+            }
+            Self::Rules { hit, opinion, shift } => {
+                rules(out, hit)?;
+                let Some(opinion) = opinion.filter(|_| shift.abs() >= 0.01) else { return Ok(()) };
+                let moved = if shift > 0.0 { "raised" } else { "lowered" };
+                write!(out, "; scorer: {moved} by {:.2}, most by {}", shift.abs(), opinion.mover(shift > 0.0).name())
+            }
+        }
+    }
+}
+
+fn rules(out: &mut fmt::Formatter<'_>, hit: &Hit<'_>) -> fmt::Result {
+    write!(out, "rules: “{}”, {}", hit.term, kind(hit.entry.sense))?;
+    hit.weighed.rules.iter().try_for_each(|rule| write!(out, ", {rule}"))
+}
+
 /// What both layers say of one thing found; nothing where it does not count. `opinion` is none where the scorer is not asked.
-pub fn of_hit(hit: &Hit<'_>, opinion: Option<Opinion>, words: usize) -> Option<Finding> {
-    let (found, term, weighed) = (&hit.found, hit.term, &hit.weighed);
-    let finding = |severity, confidence, reason| {
-        Some(Finding { first: found.first, last: found.last, category: weighed.category, severity, confidence, reason })
-    };
+pub fn of_hit<'a>(hit: &'a Hit<'a>, opinion: Option<Opinion>, words: usize) -> Option<Draft<'a>> {
+    let (found, weighed) = (&hit.found, &hit.weighed);
     if hit.entry.sense == Sense::Denied {
-        return finding(0.9, 1.0, format!("“{term}” is on the room's deny list"));
+        return Some(Draft::denied(found.first, found.last, hit.term));
     }
     let soft = hit.entry.sense == Sense::Soft && !hit.context.predicated;
     // A word or two give the scorer no context to go by.
@@ -51,17 +118,14 @@ pub fn of_hit(hit: &Hit<'_>, opinion: Option<Opinion>, words: usize) -> Option<F
     let lower = if certain { LOWER_CERTAIN_MAX } else { LOWER_MAX };
     let raise = if weighed.excused { RAISE_EXCUSED_MAX } else { RAISE_MAX };
     let shift = opinion.map_or(0.0, |opinion| shift(opinion.margin - UNDECIDED, lower).min(raise));
-    let mut reason = format!("rules: “{term}”, {}", kind(hit.entry.sense));
-    for rule in &weighed.rules {
-        reason.push_str(", ");
-        reason.push_str(rule);
-    }
-    if let Some(opinion) = opinion.filter(|_| shift.abs() >= 0.01) {
-        let piece = opinion.mover(shift > 0.0).name();
-        let moved = if shift > 0.0 { "raised" } else { "lowered" };
-        reason.push_str(&format!("; scorer: {moved} by {:.2}, most by {piece}", shift.abs()));
-    }
-    finding((base + shift).clamp(0.0, 1.0), weighed.confidence, reason)
+    Some(Draft {
+        first: found.first,
+        last: found.last,
+        category: weighed.category,
+        severity: (base + shift).clamp(0.0, 1.0),
+        confidence: weighed.confidence,
+        why: Why::Rules { hit, opinion, shift },
+    })
 }
 
 fn shift(margin: f32, lower_max: f32) -> f32 {
@@ -69,15 +133,14 @@ fn shift(margin: f32, lower_max: f32) -> f32 {
 }
 
 /// What the scorer finds where the rules found nothing: the words that speak for it most, next to each other.
-pub fn of_scorer(scorer: &Scorer, seen: &Seen<'_>, opinion: Opinion, least: f32) -> Option<Finding> {
+pub fn of_scorer<'a>(scorer: &Scorer, seen: &Seen<'_>, opinion: Opinion, least: f32) -> Option<Draft<'a>> {
     if opinion.margin < least || seen.row.plain.is_empty() {
         return None;
     }
     let (first, last) = heaviest(&scorer.per_word(seen), seen.row);
     let severity = (ALONE_SEVERITY + 0.1 * (opinion.margin - least)).min(ALONE_SEVERITY_MAX);
-    let reason = format!("scorer: margin {:.1}, most by {}", opinion.margin, opinion.mover(true).name());
     let category = seen.hits.iter().map(|hit| hit.entry.category).next().unwrap_or(Category::Harassment);
-    Some(Finding { first, last, category, severity, confidence: ALONE_CONFIDENCE, reason })
+    Some(Draft { first, last, category, severity, confidence: ALONE_CONFIDENCE, why: Why::Scorer(opinion) })
 }
 
 /// The run of words with the greatest sum, above what a word has on average; the last word where none has any.

@@ -52,7 +52,7 @@ fn double_at(word: &str, at: usize, times: usize) -> String {
     format!("{}{}{}", &word[..at], word[at..=at].repeat(times), &word[at + 1..])
 }
 
-const TRICKS: [(&str, Trick); 32] = [
+const TRICKS: [(&str, Trick); 34] = [
     ("as it is", |w| w.to_owned()),
     ("capitals", |w| w.to_uppercase()),
     ("turns of case", |w| w.chars().enumerate().map(|(at, c)| if at % 2 == 0 { c } else { c.to_ascii_uppercase() }).collect()),
@@ -63,6 +63,8 @@ const TRICKS: [(&str, Trick); 32] = [
     ("wide spaces", |w| spread(w, "   ")),
     ("slashes", |w| spread(w, "/")),
     ("tildes", |w| spread(w, "~")),
+    ("stars between", |w| spread(w, "*")),
+    ("a letter of a script that hides it", |w| format!("{}\u{10d2}{}", &w[..w.len() - 2], &w[w.len() - 1..])),
     ("bullets", |w| spread(w, "•")),
     ("zero-width spaces", |w| spread(w, "\u{200b}")),
     ("zero-width joiners", |w| spread(w, "\u{200d}")),
