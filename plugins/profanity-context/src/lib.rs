@@ -136,4 +136,24 @@ mod tests {
         policy.judge(0, &Utterance::typed("ann", "you fucking idiot, kill yourself"));
         assert_eq!(policy.logs(), []);
     }
+
+    proptest::proptest! {
+        /// Whatever is said, by whom and in which language: the calls end, and the state stays one that can be saved and read.
+        #[test]
+        fn no_utterance_is_too_strange(
+            said in proptest::collection::vec((".{0,40}", "[a-c]", proptest::option::of("[a-z]{2}(-[A-Z]{2})?"), 0u64..200_000_000), 0..12)
+        ) {
+            let mut policy = Harness::<ProfanityContext>::new("{}");
+            for (at, (text, speaker, language, at_us)) in said.into_iter().enumerate() {
+                let utterance = Utterance { id: (at % 5).to_string(), language, ..Utterance::typed(speaker, &text) };
+                for found in policy.judge(at_us, &utterance) {
+                    let words = utterance.words.len() as u32;
+                    proptest::prop_assert!(found.words.count > 0 && found.words.first + found.words.count <= words);
+                    proptest::prop_assert!((0.0..=1.0).contains(&found.severity) && (0.0..=1.0).contains(&found.confidence));
+                }
+                let state = policy.snapshot();
+                proptest::prop_assert!(policy.restore("2.0.0", &state).is_ok() && policy.snapshot() == state);
+            }
+        }
+    }
 }

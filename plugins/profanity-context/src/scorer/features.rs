@@ -13,7 +13,7 @@ pub enum Group {
     Whole,
     /// Single words and pairs.
     Words,
-    /// Three to five letters in a row within a word.
+    /// Four or five letters in a row within a word, its ends counted in.
     Pieces,
     /// What the rules found, and in which context.
     Rules,
