@@ -208,6 +208,9 @@ impl Out {
         }
         list("LANGUAGES", "(&str, &str)", self.languages.iter().map(|language| format!("{language:?}")).collect());
         list("CUES", "(&str, u16)", cues.iter().map(|cue| format!("{cue:?}")).collect());
+        // Where the words of each first letter begin, and at last where those of z end.
+        let before = |letter: u8| cues.keys().take_while(|word| word.as_bytes()[0] < letter).count().to_string();
+        list("CUE_STARTS", "u16", (b'a'..=b'z' + 1).map(before).collect());
         list("SAFE", "&str", safe.words.iter().map(|word| format!("{word:?}")).collect());
         // Of a stem and one that begins with it the shorter says it all, and a search need look at one neighbour.
         let shortest = |stem: &&String| !safe.stems.iter().any(|other| other != *stem && stem.starts_with(other.as_str()));

@@ -173,7 +173,10 @@ const DENIED: Entry = Entry {
 
 /// The classes of a context word, small letters a-z.
 pub fn cues(word: &str) -> u16 {
-    data::CUES.binary_search_by_key(&word, |&(of, _)| of).map_or(0, |at| data::CUES[at].1)
+    let Some(first @ b'a'..=b'z') = word.bytes().next() else { return 0 };
+    let first = usize::from(first - b'a');
+    let alike = &data::CUES[usize::from(data::CUE_STARTS[first])..usize::from(data::CUE_STARTS[first + 1])];
+    alike.binary_search_by_key(&word, |&(of, _)| of).map_or(0, |at| alike[at].1)
 }
 
 /// Whether a word is known to be innocent whatever its letters contain.
