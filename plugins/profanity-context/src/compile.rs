@@ -87,7 +87,7 @@ struct Out {
     known: BTreeSet<String>,
     strong_starts: u32,
     /// Key, language, entry, ambiguous, stem.
-    foreign: BTreeMap<(u32, usize, bool), (usize, bool)>,
+    foreign: BTreeMap<(u64, usize, bool), (usize, bool)>,
     /// Code and name.
     languages: Vec<(String, String)>,
 }
@@ -200,7 +200,7 @@ impl Out {
         };
         list("FORMS", "Form", self.forms.iter().map(form).collect());
         list("NODES", "Node", trie::build(&spellings).iter().map(|node| format!("{node:?}")).collect());
-        let foreign = |(&(key, language, _), &(entry, ambiguous)): (&(u32, usize, bool), &(usize, bool))| {
+        let foreign = |(&(key, language, _), &(entry, ambiguous)): (&(u64, usize, bool), &(usize, bool))| {
             format!("Foreign {{ key: {key}, entry: {entry}, language: {language}, ambiguous: {ambiguous} }}")
         };
         for (name, stems) in [("FOREIGN", false), ("FOREIGN_STEMS", true)] {

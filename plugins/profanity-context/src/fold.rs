@@ -152,11 +152,11 @@ pub mod key {
     use super::{Kind, fold};
 
     /// The hash of no letters.
-    pub const START: u32 = 0x811c_9dc5;
+    pub const START: u64 = 0xcbf2_9ce4_8422_2325;
 
-    /// One step of FNV-1a.
-    pub fn feed(hash: u32, letter: char) -> u32 {
-        (hash ^ letter as u32).wrapping_mul(0x0100_0193)
+    /// One step of FNV-1a, of 64 bits: with 32 a word of the dictionary met a German one.
+    pub fn feed(hash: u64, letter: char) -> u64 {
+        (hash ^ letter as u64).wrapping_mul(0x0100_0000_01b3)
     }
 
     /// Longest word that has letters here, in letters; of a longer one there are none.

@@ -66,7 +66,7 @@ pub struct Form {
 /// A word of another language: known by the hash of its [`key`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Foreign {
-    pub key: u32,
+    pub key: u64,
     /// Index into [`Lexicon::entries`].
     pub entry: u16,
     /// Index into the table of languages.
@@ -210,7 +210,7 @@ pub fn foreign(word: &str, language: Option<&str>) -> Option<(&'static Entry, &'
     Some((&data::ENTRIES[found.entry as usize], data::LANGUAGES[found.language as usize].1))
 }
 
-fn lookup(words: &'static [Foreign], key: u32, language: Option<&str>) -> Option<&'static Foreign> {
+fn lookup(words: &'static [Foreign], key: u64, language: Option<&str>) -> Option<&'static Foreign> {
     let from = words.partition_point(|word| word.key < key);
     words[from..].iter().take_while(|word| word.key == key).find(|word| {
         let told = || language.is_some_and(|tag| tag.split('-').next() == Some(data::LANGUAGES[word.language as usize].0));
