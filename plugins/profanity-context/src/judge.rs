@@ -128,7 +128,8 @@ impl Judge {
             let found = search(lexicon, &row, around.cues(), said.spoken).into_iter().map(|found| hit(lexicon, found, &around));
             hits.extend(found.filter(|hit| !self.allows(&row, hit) && (english || hit.entry.strong || hit.entry.sense == Sense::Denied)));
         }
-        for (at, word) in said.words.iter().enumerate().take(row.plain.len()) {
+        // No word of another language has one ASCII letter.
+        for (at, word) in said.words.iter().enumerate().take(row.plain.len()).filter(|(_, word)| word.len() > 1) {
             let found = Match { first: at as u32, last: at as u32, ..Match::default() };
             let hit = foreign(word, said.language).map(|(entry, name)| weighed(entry, name, found, &around));
             hits.extend(hit.filter(|hit| !self.allows(&row, hit)));

@@ -6,11 +6,11 @@ use crate::glyphs::{Glyph, Row};
 use crate::lexicon::{Lexicon, Sense, cue, is_safe, is_safe_piece};
 
 /// Steps that every glyph pays for. Plain text needs 3 a glyph, so that what it leaves pays for a disguised word.
-const STEPS_PER_GLYPH: u32 = 6;
+const STEPS_PER_GLYPH: u32 = 4;
 /// Steps of one walk at most, and what can be put by.
 const STEPS_MAX: u32 = 400;
 /// What a walk from the beginning of a word has in any case: enough for a word with one masked letter.
-const STEPS_MIN: u32 = 24;
+const STEPS_MIN: u32 = 20;
 
 /// One spelling found.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
