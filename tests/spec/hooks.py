@@ -18,7 +18,7 @@ from schemathesis.generation.meta import TestPhase
 FILES = pathlib.Path(os.environ["SCRIM_SPEC_FILES"])
 KEY = os.environ.get("SCRIM_SPEC_KEY")
 ROOM = "studio"
-PLUGINS = {"cascade": ["skin-cascade@2.0.0", "skin-cascade@1.0.0"], "text": ["profanity-context@1.0.0"], "threshold": ["adaptive-threshold@1.0.0"]}
+PLUGINS = {"cascade": ["skin-cascade@2.0.0", "skin-cascade@1.0.0"], "text": ["profanity-context@2.0.0"], "threshold": ["adaptive-threshold@1.0.0"]}
 # The one that neither the configuration nor the room uses.
 SPARE = "skin-cascade@1.0.0"
 

@@ -31,7 +31,7 @@ pub fn configuration(data_dir: &Path, more: &str) -> String {
         "data_dir = {data_dir:?}\n\
          [detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n\
          [policy.cascade]\nplugin = \"skin-cascade@2.0.0\"\n\
-         [policy.text]\nplugin = \"profanity-context@1.0.0\"\n\
+         [policy.text]\nplugin = \"profanity-context@2.0.0\"\n\
          [policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n\
          [limits]\nload_percent = 100\n{more}\n"
     )
@@ -45,7 +45,7 @@ pub fn add_plugins(data_dir: &Path) -> Result<()> {
     let config = data_dir.join("add.toml");
     std::fs::write(&config, format!("data_dir = {data_dir:?}\n"))?;
     for (name, version) in
-        [("skin-cascade", "1.0.0"), ("skin-cascade", "2.0.0"), ("profanity-context", "1.0.0"), ("adaptive-threshold", "1.0.0")]
+        [("skin-cascade", "1.0.0"), ("skin-cascade", "2.0.0"), ("profanity-context", "2.0.0"), ("adaptive-threshold", "1.0.0")]
     {
         let file = data_dir.join(format!("{name}-{version}.wasm"));
         std::fs::write(&file, built::plugin(name, version)?)?;

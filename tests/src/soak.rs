@@ -175,8 +175,8 @@ impl Soak<'_> {
             (Slot::Cascade, "skin-cascade@2.0.0", json!({})),
             (Slot::Threshold, "adaptive-threshold@1.0.0", json!({ "default_base": 0.2 })),
             (Slot::Threshold, "adaptive-threshold@1.0.0", json!({ "default_base": 0.25 })),
-            (Slot::Text, "profanity-context@1.0.0", json!({ "deny": ["pineapple"] })),
-            (Slot::Text, "profanity-context@1.0.0", json!({})),
+            (Slot::Text, "profanity-context@2.0.0", json!({ "deny": ["pineapple"] })),
+            (Slot::Text, "profanity-context@2.0.0", json!({})),
             (Slot::Cascade, "steady@1.0.0", misbehaves.clone()),
             (Slot::Threshold, "steady-threshold@1.0.0", misbehaves),
         ];

@@ -55,7 +55,7 @@ fn what_ships_imports_the_log_and_nothing_else() {
     for (name, version, slot) in [
         ("skin-cascade", "1.0.0", Slot::Cascade),
         ("skin-cascade", "2.0.0", Slot::Cascade),
-        ("profanity-context", "1.0.0", Slot::Text),
+        ("profanity-context", "2.0.0", Slot::Text),
         ("adaptive-threshold", "1.0.0", Slot::Threshold),
     ] {
         let checked = check(&built::plugin(name, version).unwrap()).unwrap();

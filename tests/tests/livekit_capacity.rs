@@ -11,7 +11,7 @@ use scrim_tests::served::Served;
 use serde_json::{Value, json};
 
 /// After the first broadcaster there is never a place for another. Nothing is looked for.
-const CONFIGURATION: &str = "detectors = {}\n[policy.text]\nplugin = \"profanity-context@1.0.0\"\n[limits]\nload_percent = 1\n";
+const CONFIGURATION: &str = "detectors = {}\n[policy.text]\nplugin = \"profanity-context@2.0.0\"\n[limits]\nload_percent = 1\n";
 /// Longer than a place is kept for somebody who does not come.
 const PLACE_HELD: Duration = Duration::from_secs(11);
 const SIZE: (usize, usize) = (320, 240);

@@ -64,7 +64,7 @@ fn corrupt(host: &Host, slot: Slot) -> Result<Candidate> {
 
 fn casts(host: &Host) -> Result<Vec<Cast>> {
     let shipped = |name: &str, version: &str| add(host, &built::plugin(name, version)?);
-    let (adaptive, profanity) = (shipped("adaptive-threshold", "1.0.0")?, shipped("profanity-context", "1.0.0")?);
+    let (adaptive, profanity) = (shipped("adaptive-threshold", "1.0.0")?, shipped("profanity-context", "2.0.0")?);
     let (classic, regions) = (shipped("skin-cascade", "1.0.0")?, shipped("skin-cascade", "2.0.0")?);
     let turns = |slot| match slot {
         Slot::Cascade => [(classic.clone(), "{}"), (regions.clone(), "{}")],

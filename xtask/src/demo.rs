@@ -117,7 +117,7 @@ fn configuration(data: &Path, address: SocketAddr) -> String {
          [serve]\nbind = \"{address}\"\n\
          [detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n\
          [policy.cascade]\nplugin = \"skin-cascade@2.0.0\"\n\
-         [policy.text]\nplugin = \"profanity-context@1.0.0\"\n\
+         [policy.text]\nplugin = \"profanity-context@2.0.0\"\n\
          [policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n"
     )
 }

@@ -45,7 +45,7 @@ async fn what_was_written_is_there_after_reopening() {
     let (folder, store) = with_room().await;
     let path = folder.path().join("new/scrim.db");
     let room = store.update_room("stage", &json!({ "delay_ms": 400 }), Some(1), 2).await.unwrap();
-    let policy = store.set_policy(Scope::Global, Slot::Text, "profanity-context@1.0.0", &json!({}), None, 3).await.unwrap();
+    let policy = store.set_policy(Scope::Global, Slot::Text, "profanity-context@2.0.0", &json!({}), None, 3).await.unwrap();
     let told = report("stage", false);
     store.journal_feedback(&told).await.unwrap();
     let events = [event("stage", 1), event("stage", 2)];

@@ -120,7 +120,7 @@ async fn a_deleted_room_leaves_nothing_behind() {
     let (_folder, store) = with_room().await;
     store.create_room("attic", &json!({}), 1).await.unwrap();
     for room in ["stage", "attic"] {
-        store.set_policy(Scope::Room(room), Slot::Text, "profanity-context@1.0.0", &json!({}), None, 1).await.unwrap();
+        store.set_policy(Scope::Room(room), Slot::Text, "profanity-context@2.0.0", &json!({}), None, 1).await.unwrap();
         store.save_snapshot(&SnapshotRow { room: room.to_owned(), ..snapshot(0, "a", b"x") }).await.unwrap();
         store.journal_feedback(&report(room, true)).await.unwrap();
         let threshold = LabelThreshold { detector: "nudity".to_owned(), label: "x".to_owned(), threshold: 0.5 };

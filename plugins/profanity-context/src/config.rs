@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lexicon::Category;
+
 /// Settings of profanity-context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -22,11 +24,64 @@ pub struct Config {
     /// Words or phrases that are always reported here, with severity 0.9.
     #[schemars(title = "Denied words")]
     pub deny: BTreeSet<String>,
+    /// What is done about each category. Denied words are reported whatever it says.
+    #[schemars(title = "Action by category")]
+    pub actions: Actions,
 }
+
+/// What is done about a category.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Reported if context puts it at the least severity or above.
+    #[default]
+    Weigh,
+    /// Reported wherever such a word is found: quoted, praising or weighed down by the scorer. Not in another sense (a name, a garden hoe).
+    Always,
+    /// Reported from severity 0.6 on.
+    Severe,
+    /// Not reported.
+    Ignore,
+}
+
+/// One action for each category.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "Action by category")]
+pub struct Actions {
+    /// Swear words.
+    pub profanity: Action,
+    /// Words against groups of people.
+    pub slur: Action,
+    /// Sexual words.
+    pub sexual: Action,
+    /// Threats, and calls for violence.
+    pub threat: Action,
+    /// Insults, and what drives people away.
+    pub harassment: Action,
+    /// Talk of hurting oneself.
+    pub self_harm: Action,
+}
+
+impl Actions {
+    pub fn of(&self, category: Category) -> Action {
+        match category {
+            Category::Profanity => self.profanity,
+            Category::Slur => self.slur,
+            Category::Sexual => self.sexual,
+            Category::Threat => self.threat,
+            Category::Harassment => self.harassment,
+            Category::SelfHarm => self.self_harm,
+        }
+    }
+}
+
+/// Where [`Action::Severe`] begins.
+pub const SEVERE: f32 = 0.6;
 
 impl Default for Config {
     fn default() -> Self {
-        Self { min_severity: 0.34, min_confidence: 0.3, allow: BTreeSet::new(), deny: BTreeSet::new() }
+        Self { min_severity: 0.34, min_confidence: 0.3, allow: BTreeSet::new(), deny: BTreeSet::new(), actions: Actions::default() }
     }
 }
 

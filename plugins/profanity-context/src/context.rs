@@ -1,13 +1,18 @@
 //! What stands around a word: who is meant, whether it is quoted, praise, names of places and people. Every question looks a fixed
 //! number of words to each side, so a judgement is linear in the text.
 
-use std::collections::BTreeSet;
-
 use crate::glyphs::Row;
-use crate::lexicon::{Lexicon, cue};
+use crate::lexicon::{cue, cues};
+use crate::memory::Before;
 
 /// Words to each side in which a cue is near.
 const NEAR: usize = 4;
+/// The first words, to which the speaker's last utterance is near.
+const TAIL_NEAR: usize = 2;
+/// Words before it in which a negation still bears on a word.
+const NOT_NEAR: usize = 3;
+/// Words to each side in which talk of a game is near.
+const PLAY_NEAR: usize = 8;
 
 /// The answers for one range of words.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -26,6 +31,16 @@ pub struct Context {
     pub negative: bool,
     /// Quoted with a word of saying, or spoken about as a word.
     pub reported: bool,
+    /// What nobody is: "is not a …", "aren't …".
+    pub negated: bool,
+    /// What nobody should do: "don't …", "never …".
+    pub warned: bool,
+    /// The speaker has attacked someone a moment ago.
+    pub heated: bool,
+    /// In talk of a game or a film.
+    pub play: bool,
+    /// The speaker counts themselves in: "as a …", "my fellow …", "we …".
+    pub claimed: bool,
     pub medical: bool,
     /// Part of the name of a street or place.
     pub place: bool,
@@ -40,20 +55,28 @@ pub struct Around<'a> {
     /// Per word, where the quotation that it stands in begins.
     quote: Vec<Option<u32>>,
     to_someone: bool,
+    before: Before,
 }
 
 impl<'a> Around<'a> {
-    pub fn new(lexicon: &Lexicon, row: &'a Row, to_someone: bool) -> Self {
-        let cues = row.plain.iter().map(|word| lexicon.cues(word)).collect();
+    pub fn new(row: &'a Row, to_someone: bool, before: Before) -> Self {
+        let cues = row.plain.iter().map(|word| cues(word)).collect();
         let mentions = row.shapes.iter().any(|shape| shape.mention);
-        Self { row, cues, quote: quotations(row), to_someone: to_someone || mentions }
+        Self { row, cues, quote: quotations(row), to_someone: to_someone || mentions, before }
+    }
+
+    /// Per word, its classes.
+    pub fn cues(&self) -> &[u16] {
+        &self.cues
     }
 
     /// What stands around words `first..=last`.
     pub fn context(&self, first: u32, last: u32) -> Context {
         let (first, last) = (first as usize, last as usize);
         let near = self.any(first.saturating_sub(NEAR), first) | self.any(last + 1, last + 1 + NEAR);
-        let before = self.any(first.saturating_sub(NEAR), first);
+        // What the speaker said just before is near the first words.
+        let tail = if first < TAIL_NEAR { self.before.tail } else { 0 };
+        let before = self.any(first.saturating_sub(NEAR), first) | tail;
         let after = self.any(last + 1, last + 3);
         let second = near & cue::SECOND != 0;
         let third = (before | self.any(last + 1, last + 2)) & cue::THIRD != 0;
@@ -62,13 +85,18 @@ impl<'a> Around<'a> {
         let linked = before & cue::BE != 0 || self.any(first.saturating_sub(1), first) & cue::SECOND != 0;
         Context {
             aimed: (second || third || self.to_someone) && !first_person,
-            predicated: person && linked || self.short_outcry(first, last),
+            predicated: person && linked || tail & cue::SECOND != 0 && tail & cue::BE != 0 || self.short_outcry(first, last),
             told: self.row.plain.len() > last + 1 - first,
             confessed: self.confessed(first),
             praise: after & cue::POSITIVE != 0,
             positive: near & cue::POSITIVE != 0,
             negative: near & cue::NEGATIVE != 0,
             reported: self.reported(first, last),
+            heated: self.before.heated,
+            negated: self.negated(first),
+            warned: self.any(first.saturating_sub(NOT_NEAR), first) & cue::NOT != 0,
+            play: (self.any(first.saturating_sub(PLAY_NEAR), first) | self.any(last + 1, last + 1 + PLAY_NEAR)) & cue::PLAY != 0,
+            claimed: (first_person || self.as_one(first)) && before & cue::SECOND == 0,
             medical: near & cue::MEDICAL != 0,
             place: self.row.shapes[first].capital
                 && !self.shouting(last)
@@ -78,7 +106,7 @@ impl<'a> Around<'a> {
     }
 
     /// Whether one of `words` stands within reach.
-    pub fn cleared(&self, first: u32, last: u32, words: &BTreeSet<String>) -> bool {
+    pub fn cleared(&self, first: u32, last: u32, words: &[&str]) -> bool {
         if words.is_empty() {
             return false;
         }
@@ -86,7 +114,7 @@ impl<'a> Around<'a> {
         let end = self.row.plain.len();
         let before = &self.row.plain[first.saturating_sub(NEAR).min(end)..first.min(end)];
         let after = &self.row.plain[(last + 1).min(end)..(last + 1 + NEAR).min(end)];
-        before.iter().chain(after).any(|word| words.contains(word))
+        before.iter().chain(after).any(|word| words.binary_search(&word.as_str()).is_ok())
     }
 
     /// "I am a …", "im such a …".
@@ -95,6 +123,18 @@ impl<'a> Around<'a> {
         let before = self.any(from, first);
         let im = self.row.plain[from..first].iter().any(|word| word == "im");
         (im || before & cue::FIRST != 0 && before & cue::BE != 0) && before & (cue::SECOND | cue::THIRD) == 0
+    }
+
+    /// "as a …", "us fellow …".
+    fn as_one(&self, first: usize) -> bool {
+        self.row.plain[first.saturating_sub(2)..first].iter().any(|word| matches!(word.as_str(), "as" | "fellow"))
+    }
+
+    fn negated(&self, first: usize) -> bool {
+        (first.saturating_sub(NOT_NEAR)..first).any(|at| {
+            let is = |at: usize| self.cues[at] & cue::BE != 0;
+            self.cues[at] & cue::NOT != 0 && (is(at) || at > 0 && is(at - 1))
+        })
     }
 
     fn any(&self, from: usize, to: usize) -> u16 {

@@ -1,6 +1,8 @@
 //! One character to what a reader sees in it: a plain letter, a stand-in for one, a mask, a separator, or nothing at all.
 //! Pure tables; every character has an answer.
 
+use crate::confusables;
+
 /// What a character is to the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -15,7 +17,7 @@ pub enum Kind {
     /// Stands between letters: hyphen, dot, and every other sign.
     Separator,
     Apostrophe,
-    /// A letter of another script, or a digit that stands for none: nothing reaches across it.
+    /// A letter of another script, which among Latin ones hides one of them, or a digit that stands for none.
     Other,
     /// A boundary of words.
     Gap,
@@ -79,14 +81,16 @@ fn fold_beyond_ascii(c: char) -> Folded {
     match lookalike(c) {
         Some(letter) => folded(Kind::Letter, letter, 0, true),
         None if c.is_whitespace() => folded(Kind::Gap, 0, 0, false),
-        None if c.is_alphanumeric() => folded(Kind::Other, 0, 0, false),
+        // The raised finger is a word of its own.
+        None if c == '🖕' => folded(Kind::Other, 0, 0, false),
+        None if c.is_alphanumeric() => folded(Kind::Other, 0, 0, true),
         None => folded(Kind::Separator, 0, 0, false),
     }
 }
 
 fn invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        '\u{ad}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
         // Combining marks.
@@ -94,12 +98,10 @@ fn invisible(c: char) -> bool {
         | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20f0}' | '\u{fe20}'..='\u{fe2f}')
 }
 
-/// The alphabets that Unicode repeats, as the code of their `a` or `A`.
-const ALPHABETS: [u32; 8] = [0xff21, 0xff41, 0x24b6, 0x24d0, 0x1f130, 0x1f150, 0x1f170, 0x1f1e6];
-/// Mathematical letters: 13 styles of 52, then the digits of no interest.
-const MATHS: std::ops::Range<u32> = 0x1d400..0x1d6a4;
+/// The squared letters and the regional indicators, which Unicode decomposes to nothing: the codes of their `A`.
+const ALPHABETS: [u32; 4] = [0x1f130, 0x1f150, 0x1f170, 0x1f1e6];
 
-/// Letters that look alike, by the letter they are read as.
+/// What people write for a letter and Unicode's tables do not know as like it, or know as like another.
 const LOOKALIKES: [(u8, &str); 26] = [
     (b'a', "àáâãäåāăąǎǟǡǻȁȃȧḁạảấầẩẫậắằẳẵặªÀÁÂÃÄÅĀĂĄǍẠẢẤẦАаΑαᴀɑⱥȺꭺ∂ᗩ"),
     (b'b', "ƀɓḃḅḇВвΒβʙьЬßƁḂᏴᗷбƄƅ"),
@@ -131,22 +133,65 @@ const LOOKALIKES: [(u8, &str); 26] = [
 
 fn lookalike(c: char) -> Option<u8> {
     let code = c as u32;
-    if MATHS.contains(&code) {
-        return Some(b'a' + ((code - MATHS.start) % 26) as u8);
-    }
     if let Some(first) = ALPHABETS.iter().find(|&&first| (first..first + 26).contains(&code)) {
         return Some(b'a' + (code - first) as u8);
     }
-    TABLE.binary_search_by_key(&code, |&(code, _)| code).ok().map(|at| TABLE[at].1)
+    HAND.binary_search_by_key(&code, |&(code, _)| code).ok().map(|at| HAND[at].1).or_else(|| confusables::lookalike(code))
 }
 
 /// [`LOOKALIKES`] by code.
-static TABLE: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| {
+static HAND: std::sync::LazyLock<Vec<(u32, u8)>> = std::sync::LazyLock::new(|| {
     let mut table: Vec<(u32, u8)> = LOOKALIKES.iter().flat_map(|&(letter, all)| all.chars().map(move |c| (c as u32, letter))).collect();
     table.sort_unstable();
     table.dedup_by_key(|&mut (code, _)| code);
     table
 });
+
+/// Words of any script as hashes: what looks alike has the same. Separators and what is not seen do not count, nor does stretching.
+pub mod key {
+    use super::{Kind, fold};
+
+    /// The hash of no letters.
+    pub const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+    /// One step of FNV-1a, of 64 bits: with 32 a word of the dictionary met a German one.
+    pub fn feed(hash: u64, letter: char) -> u64 {
+        (hash ^ letter as u64).wrapping_mul(0x0100_0000_01b3)
+    }
+
+    /// Longest word that has letters here, in letters; of a longer one there are none.
+    pub const LETTERS_MAX: usize = 40;
+
+    /// The letters that the hash is made of: three and more of one in a row are one.
+    pub fn letters(word: &str) -> impl Iterator<Item = char> {
+        let (mut all, mut len, mut run) = (['\0'; LETTERS_MAX], 0, 1);
+        let mut before = None;
+        for c in word.trim_matches(|c: char| !c.is_alphanumeric() && fold(c).kind != Kind::Other).chars() {
+            let folded = fold(c);
+            let small = c.to_lowercase().next();
+            let letter = match folded.kind {
+                Kind::Other => small,
+                _ => (folded.letter != 0).then_some(folded.letter as char),
+            };
+            let Some(letter) = letter else { continue };
+            run = if small == before { run + 1 } else { 1 };
+            before = small;
+            match run {
+                3 => len -= 1,
+                4.. => {}
+                _ if len == LETTERS_MAX => {
+                    len = 0;
+                    break;
+                }
+                _ => {
+                    all[len] = letter;
+                    len += 1;
+                }
+            }
+        }
+        all.into_iter().take(len)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +210,15 @@ mod tests {
         }
         assert_eq!(read("5h1+"), "shit");
         assert_eq!(read("日本"), "");
+    }
+
+    #[test]
+    fn words_of_any_script_have_letters() {
+        for (word, letters) in [("Pu-ta!!", "puta"), ("mooose", "mose"), ("moose", "moose"), ("\u{200b}日本", "日本"), ("aaaaab", "ab")]
+        {
+            assert_eq!(key::letters(word).collect::<String>(), letters, "{word}");
+        }
+        assert_eq!(key::letters(&"ab".repeat(40)).count(), 0);
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub const WORD_CHARS_MAX: usize = 256;
 /// Words of one utterance that are read.
 pub const WORDS_MAX: usize = 20_000;
 
+/// Glyphs that room is made for at once.
+const GLYPHS_RESERVED_MAX: usize = 1 << 16;
+
 /// One folded character.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Glyph {
@@ -28,6 +31,8 @@ pub struct Shape {
     pub hashtag: bool,
     pub url: bool,
     pub capital: bool,
+    /// Three letters or more, all of them capitals.
+    pub shouted: bool,
     pub opens_quote: bool,
     pub closes_quote: bool,
     /// Ends with `.`, `!` or `?`.
@@ -48,7 +53,12 @@ const WALL: Folded = Folded { kind: Kind::Wall, letter: 0, alternative: 0, disgu
 
 impl Row {
     pub fn new(words: &[&str]) -> Self {
-        let mut row = Self::default();
+        let letters = words.iter().map(|word| word.len() + 1).sum::<usize>();
+        let mut row = Self {
+            glyphs: Vec::with_capacity(letters.min(GLYPHS_RESERVED_MAX)),
+            shapes: Vec::with_capacity(words.len().min(WORDS_MAX)),
+            plain: Vec::with_capacity(words.len().min(WORDS_MAX)),
+        };
         let mut reversed = Vec::new();
         for (index, text) in words.iter().take(WORDS_MAX).enumerate() {
             row.push_word(index as u32, text, &mut reversed);
@@ -108,6 +118,9 @@ fn shape(text: &str, start: u32, end: u32) -> Shape {
         hashtag: bare.starts_with('#'),
         url: text.contains("://") || bare.starts_with("www."),
         capital: bare.chars().next().is_some_and(char::is_uppercase),
+        shouted: bare.len() >= 3
+            && bare.chars().take(WORD_CHARS_MAX).all(|c| !c.is_lowercase())
+            && bare.chars().take(3).all(char::is_uppercase),
         opens_quote: text[..text.len() - bare.len()].contains(quotes),
         closes_quote: tail.contains(quotes),
         ends_sentence: tail.contains(['.', '!', '?']),

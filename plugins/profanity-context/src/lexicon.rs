@@ -1,8 +1,12 @@
-//! The words and cues, parsed from the data in `lexicon/` once at start, and the tree of letters that the search walks.
+//! The words and cues. `lexicons/*.toml` holds them; `build.rs` checks them and lays them out as constants, so that nothing is parsed
+//! where the policy runs. A room's denied words make a second, small lexicon of the same form.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 
-/// What a word does by itself; see the head of `lexicon/words.tsv`.
+use crate::fold::key;
+use crate::trie::{self, NONE, Node};
+
+/// What a word does by itself; see the head of `lexicons/en.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sense {
     Vulgar,
@@ -13,8 +17,6 @@ pub enum Sense {
     Epithet,
     Mild,
     Fixed,
-    /// An innocent word that contains another's letters.
-    Safe,
     /// The room's own list.
     Denied,
 }
@@ -30,8 +32,8 @@ pub enum Category {
     SelfHarm,
 }
 
-/// One row of the lexicon.
-#[derive(Debug, Clone, PartialEq)]
+/// What a group of words has in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
     pub category: Category,
     /// 0..=1, of the plain word in a neutral sentence.
@@ -44,11 +46,36 @@ pub struct Entry {
     pub medical: bool,
     /// Does not count as the only word.
     pub company: bool,
-    /// Words that, near by, show an innocent sense.
-    pub cleared_by: BTreeSet<String>,
+    /// Means this only as a recogniser's spelling of what was heard.
+    pub spoken: bool,
+    /// Words that, near by, show an innocent sense; sorted.
+    pub cleared_by: &'static [&'static str],
 }
 
-/// Classes of context words, as bits.
+/// One spelling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Form {
+    /// Small letters a-z, space, `-` and `*`.
+    pub text: Cow<'static, str>,
+    /// Index into [`Lexicon::entries`].
+    pub entry: u16,
+    /// Of several words.
+    pub phrase: bool,
+}
+
+/// A word of another language: known by the hash of its [`key`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Foreign {
+    pub key: u64,
+    /// Index into [`Lexicon::entries`].
+    pub entry: u16,
+    /// Index into the table of languages.
+    language: u8,
+    /// A harmless word elsewhere: counts only where the utterance names this language.
+    pub ambiguous: bool,
+}
+
+/// Classes of context words, as bits. `build.rs` gives them in the order of [`cue::NAMES`].
 pub mod cue {
     pub const SECOND: u16 = 1;
     pub const THIRD: u16 = 1 << 1;
@@ -64,77 +91,31 @@ pub mod cue {
     pub const SHORT: u16 = 1 << 10;
     /// Announces that a word is spoken about.
     pub const NAMED: u16 = 1 << 11;
-    pub(super) const NAMES: [(&str, u16); 12] = [
-        ("second", SECOND),
-        ("third", THIRD),
-        ("first", FIRST),
-        ("be", BE),
-        ("report", REPORT),
-        ("condemn", CONDEMN),
-        ("positive", POSITIVE),
-        ("negative", NEGATIVE),
-        ("medical", MEDICAL),
-        ("place", PLACE),
-        ("short", SHORT),
-        ("named", NAMED),
-    ];
+    /// A word of games: what is killed there gets up again.
+    pub const PLAY: u16 = 1 << 12;
+    /// Turns round what follows.
+    pub const NOT: u16 = 1 << 13;
+    /// What is done: will, gonna, should.
+    pub const INTENT: u16 = 1 << 14;
 }
 
-/// A node of the tree: children are a linked list of siblings.
-#[derive(Debug, Clone, Copy)]
-pub struct Node {
-    /// `a..=z`, a space for a boundary of words, `-` for a separator, `*` for a mask.
-    pub letter: u8,
-    pub child: u32,
-    pub sibling: u32,
-    /// Index into [`Lexicon::forms`], or [`NONE`].
-    pub form: u32,
-}
-
-/// No node, no form.
-pub const NONE: u32 = u32::MAX;
-
-/// One spelling.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Form {
-    pub text: String,
-    pub entry: u32,
-    pub phrase: bool,
-}
-
-/// All that is known about words.
+/// Words of one language and the tree to find them by.
 #[derive(Debug, Clone)]
 pub struct Lexicon {
-    pub entries: Vec<Entry>,
-    pub forms: Vec<Form>,
-    nodes: Vec<Node>,
-    /// First letters of strong forms: where a search inside a word may start.
+    pub entries: Cow<'static, [Entry]>,
+    pub forms: Cow<'static, [Form]>,
+    nodes: Cow<'static, [Node]>,
+    /// First letters of strong forms, bit 0 for `a`: where a search inside a word may start.
     strong_starts: u32,
-    cues: BTreeMap<String, u16>,
-    safe: BTreeSet<String>,
-    safe_stems: Vec<String>,
 }
 
-/// A fault of the embedded data, by its line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DataError {
-    pub file: &'static str,
-    pub line: usize,
-    pub fault: String,
-}
-
-impl std::fmt::Display for DataError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}: {}", self.file, self.line, self.fault)
-    }
-}
-
-const WORDS: &str = include_str!("../lexicon/words.tsv");
-const CUES: &str = include_str!("../lexicon/cues.tsv");
-
-static EMBEDDED: std::sync::LazyLock<Lexicon> = std::sync::LazyLock::new(|| {
-    Lexicon::parse(WORDS, CUES).unwrap_or_else(|fault| unreachable!("the embedded lexicon is tested: {fault}"))
-});
+/// English as this crate carries it.
+static EMBEDDED: Lexicon = Lexicon {
+    entries: Cow::Borrowed(data::ENTRIES),
+    forms: Cow::Borrowed(data::FORMS),
+    nodes: Cow::Borrowed(data::NODES),
+    strong_starts: data::STRONG_STARTS,
+};
 
 impl Lexicon {
     /// The lexicon that this crate carries.
@@ -142,64 +123,11 @@ impl Lexicon {
         &EMBEDDED
     }
 
-    /// # Errors
-    /// The first row that does not parse, by file and line.
-    pub fn parse(words: &str, cues: &str) -> Result<Self, DataError> {
-        let root = Node { letter: 0, child: NONE, sibling: NONE, form: NONE };
-        let mut lexicon = Self {
-            entries: Vec::new(),
-            forms: Vec::new(),
-            nodes: vec![root],
-            strong_starts: 0,
-            cues: BTreeMap::new(),
-            safe: BTreeSet::new(),
-            safe_stems: Vec::new(),
-        };
-        for (line, row) in rows(words) {
-            lexicon.add_row(row).map_err(|fault| DataError { file: "words.tsv", line, fault })?;
-        }
-        for (line, row) in rows(cues) {
-            let fault = |fault: String| DataError { file: "cues.tsv", line, fault };
-            let (class, members) = row.split_once('\t').ok_or_else(|| fault("a class, a tab and its words are needed".into()))?;
-            let bit = cue::NAMES.iter().find(|(name, _)| *name == class).ok_or_else(|| fault(format!("class {class} is unknown")))?.1;
-            for word in members.split_whitespace() {
-                *lexicon.cues.entry(word.to_owned()).or_insert(0) |= bit;
-            }
-        }
-        Ok(lexicon)
-    }
-
-    /// The same with a room's denied words added; they win over what was there.
-    pub fn with_denied<'a>(&self, denied: impl Iterator<Item = &'a str>) -> Self {
-        let mut lexicon = self.clone();
-        let entry = lexicon.entries.len() as u32;
-        lexicon.entries.push(Entry {
-            category: Category::Profanity,
-            severity: 0.9,
-            sense: Sense::Denied,
-            strong: false,
-            intensifier: false,
-            name: false,
-            medical: false,
-            company: false,
-            cleared_by: BTreeSet::new(),
-        });
-        for text in denied {
-            let text = plain(text);
-            if !text.is_empty() {
-                lexicon.insert(text, entry, true);
-            }
-        }
-        lexicon
-    }
-
-    pub fn cues(&self, word: &str) -> u16 {
-        self.cues.get(word).copied().unwrap_or(0)
-    }
-
-    /// Whether a word is known to be innocent whatever its letters contain.
-    pub fn is_safe(&self, word: &str) -> bool {
-        self.safe.contains(word) || self.safe_stems.iter().any(|stem| word.starts_with(stem.as_str()))
+    /// A room's denied words, spelled as [`plain`] spells them.
+    pub fn of_denied(words: impl Iterator<Item = String>) -> Self {
+        let forms: Vec<Form> = words.map(|text| Form { phrase: text.contains(' '), text: text.into(), entry: 0 }).collect();
+        let spellings: Vec<&str> = forms.iter().map(|form| &*form.text).collect();
+        Self { nodes: trie::build(&spellings).into(), forms: forms.into(), entries: Cow::Borrowed(&[DENIED]), strong_starts: 0 }
     }
 
     pub fn node(&self, at: u32) -> Node {
@@ -211,97 +139,83 @@ impl Lexicon {
     }
 
     pub fn children(&self, at: u32) -> impl Iterator<Item = (u8, u32)> + '_ {
-        let mut next = self.node(at).child;
-        std::iter::from_fn(move || {
-            let here = next;
-            (here != NONE).then(|| {
-                let node = self.node(here);
-                next = node.sibling;
-                (node.letter, here)
-            })
-        })
+        let node = self.node(at);
+        let range = node.first as usize..node.first as usize + node.children as usize;
+        (node.first..).zip(&self.nodes[range]).map(|(at, child)| (child.letter, at))
+    }
+
+    pub fn form_at(&self, node: u32) -> Option<u32> {
+        let form = self.node(node).form;
+        (form != NONE).then_some(u32::from(form))
+    }
+
+    pub fn entry_of(&self, form: u32) -> &Entry {
+        &self.entries[self.forms[form as usize].entry as usize]
     }
 
     pub fn strong_form_starts_with(&self, letter: u8) -> bool {
         letter.is_ascii_lowercase() && self.strong_starts >> (letter - b'a') & 1 == 1
     }
+}
 
-    fn add_row(&mut self, row: &str) -> Result<(), String> {
-        let columns: Vec<&str> = row.split('\t').collect();
-        let [terms, category, severity, sense, flags] =
-            columns.get(..5).and_then(|c| <[&str; 5]>::try_from(c).ok()).ok_or("five columns are needed")?;
-        let flag = |name: &str| flags.split(',').any(|flag| flag == name);
-        if let Some(unknown) = flags.split(',').find(|flag| !["s", "in", "int", "name", "med", "co", "-"].contains(flag)) {
-            return Err(format!("flag {unknown} is unknown"));
-        }
-        let sense = parse_sense(sense).ok_or_else(|| format!("sense {sense} is unknown"))?;
-        if sense == Sense::Safe {
-            for term in terms.split('|') {
-                match term.strip_suffix('*') {
-                    Some(stem) => self.safe_stems.push(stem.to_owned()),
-                    None => drop(self.safe.insert(term.to_owned())),
-                }
-            }
-            return Ok(());
-        }
-        let entry = self.entries.len() as u32;
-        self.entries.push(Entry {
-            category: parse_category(category).ok_or_else(|| format!("category {category} is unknown"))?,
-            severity: severity
-                .parse()
-                .ok()
-                .filter(|s| (0.0..=1.0).contains(s))
-                .ok_or_else(|| format!("severity {severity} is not in 0..=1"))?,
-            sense,
-            strong: flag("in"),
-            intensifier: flag("int"),
-            name: flag("name"),
-            medical: flag("med"),
-            company: flag("co") || sense == Sense::Epithet,
-            cleared_by: columns
-                .get(5)
-                .into_iter()
-                .flat_map(|list| list.split(','))
-                .map(|word| word.trim().to_owned())
-                .filter(|w| !w.is_empty())
-                .collect(),
-        });
-        for term in terms.split('|') {
-            if term.is_empty() || !term.bytes().all(|b| b.is_ascii_lowercase() || b" -*".contains(&b)) {
-                return Err(format!("{term:?} is not spelled in a-z, space, - and *"));
-            }
-            if flag("in") {
-                self.strong_starts |= 1 << (term.as_bytes()[0] - b'a');
-            }
-            self.insert(term.to_owned(), entry, false);
-            if flag("s") {
-                self.insert(plural(term), entry, false);
-            }
-        }
-        Ok(())
+const DENIED: Entry = Entry {
+    category: Category::Profanity,
+    severity: 0.9,
+    sense: Sense::Denied,
+    strong: false,
+    intensifier: false,
+    name: false,
+    medical: false,
+    company: false,
+    spoken: false,
+    cleared_by: &[],
+};
+
+/// The classes of a context word, small letters a-z.
+pub fn cues(word: &str) -> u16 {
+    let Some(first @ b'a'..=b'z') = word.bytes().next() else { return 0 };
+    let first = usize::from(first - b'a');
+    let alike = &data::CUES[usize::from(data::CUE_STARTS[first])..usize::from(data::CUE_STARTS[first + 1])];
+    alike.binary_search_by_key(&word, |&(of, _)| of).map_or(0, |at| alike[at].1)
+}
+
+/// Whether a word is known to be innocent whatever its letters contain.
+pub fn is_safe(word: &str) -> bool {
+    data::SAFE.binary_search(&word).is_ok() || {
+        let after = data::SAFE_STEMS.partition_point(|stem| *stem <= word);
+        data::SAFE_STEMS[..after].last().is_some_and(|stem| word.starts_with(stem))
     }
+}
 
-    /// The first row that has a spelling keeps it, unless `replace`.
-    fn insert(&mut self, text: String, entry: u32, replace: bool) {
-        let mut at = 0u32;
-        for letter in text.bytes() {
-            at = match self.child(at, letter) {
-                Some(child) => child,
-                None => {
-                    let new = self.nodes.len() as u32;
-                    let sibling = self.node(at).child;
-                    self.nodes.push(Node { letter, child: NONE, sibling, form: NONE });
-                    self.nodes[at as usize].child = new;
-                    new
-                }
-            };
-        }
-        if replace || self.node(at).form == NONE {
-            self.nodes[at as usize].form = self.forms.len() as u32;
-            let phrase = text.contains(' ');
-            self.forms.push(Form { text, entry, phrase });
+/// Whether `form`, found inside `word`, is but the beginning of an innocent piece of it.
+pub fn is_safe_piece(word: &str, form: &str) -> bool {
+    data::SAFE_PIECES.iter().any(|piece| piece.starts_with(form) && word.contains(piece))
+}
+
+/// Shortest beginning that a stem of another language may have, characters.
+const STEM_CHARS_MIN: usize = 4;
+
+/// What `word`, one word of an utterance, is in another language than English, and that language's name. `language` is the utterance's,
+/// if it says so (BCP 47).
+pub fn foreign(word: &str, language: Option<&str>) -> Option<(&'static Entry, &'static str)> {
+    let mut hash = key::START;
+    let mut stem = None;
+    for (count, letter) in key::letters(word).enumerate() {
+        hash = key::feed(hash, letter);
+        if count + 1 >= STEM_CHARS_MIN {
+            stem = stem.or_else(|| lookup(data::FOREIGN_STEMS, hash, language));
         }
     }
+    let found = lookup(data::FOREIGN, hash, language).or(stem)?;
+    Some((&data::ENTRIES[found.entry as usize], data::LANGUAGES[found.language as usize].1))
+}
+
+fn lookup(words: &'static [Foreign], key: u64, language: Option<&str>) -> Option<&'static Foreign> {
+    let from = words.partition_point(|word| word.key < key);
+    words[from..].iter().take_while(|word| word.key == key).find(|word| {
+        let told = || language.is_some_and(|tag| tag.split('-').next() == Some(data::LANGUAGES[word.language as usize].0));
+        !word.ambiguous || told()
+    })
 }
 
 /// Small letters a-z of a text, its words separated by single spaces.
@@ -312,45 +226,13 @@ pub fn plain(text: &str) -> String {
     words.filter(|word: &String| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn plural(term: &str) -> String {
-    if term.ends_with(['s', 'x', 'z']) || term.ends_with("ch") || term.ends_with("sh") {
-        format!("{term}es")
-    } else if let Some(stem) = term.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o'])) {
-        format!("{stem}ies")
-    } else {
-        format!("{term}s")
-    }
-}
+/// Written by `build.rs`.
+mod data {
+    use std::borrow::Cow;
 
-fn rows(data: &str) -> impl Iterator<Item = (usize, &str)> {
-    data.lines().enumerate().map(|(at, row)| (at + 1, row)).filter(|(_, row)| !row.trim().is_empty() && !row.starts_with('#'))
-}
+    use super::{Category, Entry, Foreign, Form, Node, Sense};
 
-fn parse_sense(name: &str) -> Option<Sense> {
-    Some(match name {
-        "vulgar" => Sense::Vulgar,
-        "insult" => Sense::Insult,
-        "slur" => Sense::Slur,
-        "claimed" => Sense::Claimed,
-        "soft" => Sense::Soft,
-        "epithet" => Sense::Epithet,
-        "mild" => Sense::Mild,
-        "fixed" => Sense::Fixed,
-        "safe" => Sense::Safe,
-        _ => return None,
-    })
-}
-
-fn parse_category(name: &str) -> Option<Category> {
-    Some(match name {
-        "profanity" => Category::Profanity,
-        "slur" => Category::Slur,
-        "sexual" => Category::Sexual,
-        "threat" => Category::Threat,
-        "harassment" => Category::Harassment,
-        "self-harm" => Category::SelfHarm,
-        _ => return None,
-    })
+    include!(concat!(env!("OUT_DIR"), "/lexicon.rs"));
 }
 
 #[cfg(test)]
@@ -358,17 +240,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_data_parses() {
-        let lexicon = Lexicon::parse(WORDS, CUES).unwrap();
-        assert!(lexicon.forms.len() > 500 && lexicon.cues("you") & cue::SECOND != 0);
-        assert!(lexicon.is_safe("scunthorpe") && lexicon.is_safe("sniggering"));
+    fn other_languages_have_their_words() {
+        let name = |word, language| foreign(word, language).map(|(_, name)| name);
+        for (word, language) in [
+            ("Arschloch!", "German"),
+            ("scheiße", "German"),
+            ("PENDEJO", "Spanish"),
+            ("connards", "French"),
+            ("caralho", "Portuguese"),
+            ("vaffanculooo", "Italian"),
+            ("klootzak", "Dutch"),
+            ("kurwa", "Polish"),
+            ("siktir", "Turkish"),
+            ("jävla", "Swedish"),
+            ("xуй", "Russian"),
+            ("пиздец", "Russian"),
+            ("🖕🏽🖕🏽", "Signs"),
+        ] {
+            assert_eq!(name(word, None), Some(language), "{word}");
+        }
+        // Harmless elsewhere: fan is a devil in Swedish alone.
+        assert_eq!((name("fan", None), name("fan", Some("en")), name("fan", Some("sv-SE"))), (None, None, Some("Swedish")));
     }
 
     #[test]
-    fn a_fault_names_its_line() {
-        let fault = Lexicon::parse("# head\nfoo\tprofanity\t2\tvulgar\t-\n", "").unwrap_err();
-        assert_eq!((fault.line, fault.fault.as_str()), (2, "severity 2 is not in 0..=1"));
-        assert!(Lexicon::parse("foo\tprofanity\t1\tvulgar\tnonsense\n", "").is_err());
-        assert!(Lexicon::parse("", "nonsense\tyou\n").is_err());
+    fn the_embedded_data_is_found() {
+        let lexicon = Lexicon::embedded();
+        assert!(lexicon.forms.len() > 1000 && cues("you") & cue::SECOND != 0 && cues("teapot") == 0);
+        assert!(is_safe("scunthorpe") && is_safe("sniggering") && !is_safe("snig"));
+        let node = "fuck".bytes().try_fold(0, |node, letter| lexicon.child(node, letter)).unwrap();
+        assert_eq!(lexicon.forms[lexicon.form_at(node).unwrap() as usize].text, "fuck");
     }
 }

@@ -37,7 +37,7 @@ const LOOPING_RATE: f64 = 15.0;
 const POSTERS: usize = 4;
 /// A plugin is not taken out of service, however often it faults.
 const CONFIGURATION: &str = "[detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n\
-    [policy.text]\nplugin = \"profanity-context@1.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n\
+    [policy.text]\nplugin = \"profanity-context@2.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n\
     [plugins]\nfaults_max = 1000\nfault_window_s = 1\n[limits]\nload_percent = 100\n";
 const SETTLE: Duration = Duration::from_secs(4);
 

@@ -29,7 +29,7 @@ const RATE: f64 = 30.0;
 const CLIP_FRAMES: usize = 120;
 /// Without a cascade, so that what is sampled is looked at.
 const CONFIGURATION: &str = "[detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\n\
-    [policy.text]\nplugin = \"profanity-context@1.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n";
+    [policy.text]\nplugin = \"profanity-context@2.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n";
 /// The shortest that there is.
 const PASSING_MS: u64 = 67;
 const LOOKING_MS: u64 = 400;

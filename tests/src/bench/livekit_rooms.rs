@@ -25,7 +25,7 @@ const CLIP_FRAMES: usize = 150;
 const SETTLE: Duration = Duration::from_secs(6);
 /// Without a cascade, so that what is sampled is looked at. A look has 120 ms: with the delay below, the clock's looks are every fifth frame too.
 const CONFIGURATION: &str = "[detectors.nudity]\nmodel = \"nudenet-320n\"\ncover = [\"FACE_*\"]\nlook_budget_ms = 120\n\
-    [policy.text]\nplugin = \"profanity-context@1.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n";
+    [policy.text]\nplugin = \"profanity-context@2.0.0\"\n[policy.threshold]\nplugin = \"adaptive-threshold@1.0.0\"\n";
 const DELAY_MS: u64 = 800;
 
 struct Options {

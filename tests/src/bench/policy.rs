@@ -36,7 +36,7 @@ fn plugin_folder() -> Result<PathBuf> {
 }
 
 /// Every built plugin, in a catalog of its own.
-fn catalog(rooms: u32) -> Result<(tempfile::TempDir, Arc<Catalog>, Vec<Arc<Loaded>>)> {
+pub(crate) fn catalog(rooms: u32) -> Result<(tempfile::TempDir, Arc<Catalog>, Vec<Arc<Loaded>>)> {
     let engines = Engines::start(&EngineConfig { rooms, ..EngineConfig::default() })?;
     // The figures are of calls, not of deadlines: a machine that stalls must not end the run.
     let slack = Duration::from_secs(1);

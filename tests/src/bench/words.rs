@@ -1,18 +1,28 @@
-//! How well profanity-context agrees with people's labels, beside rustrict alone and VADER alone: five folds, the same for all three,
-//! the cut of each method tuned on the other four. Texts and labels come from a CSV file (`text,offensive,source`).
+//! `scrim-bench words FILE.csv [--wrong] [--speed]` and `scrim-bench evasion --bad FILE… --good FILE…`: how well profanity-context agrees with
+//! people's labels, beside rustrict, VADER and better-profanity alone, and what its calls cost.
+//!
+//! Five folds, the same for all. profanity-context is set as it is by default, for every source alike, and its scorer is trained anew on
+//! the other four folds; of the others the cut is tuned on the other four folds, for each source apart. Texts and labels come from a CSV
+//! file (`text,offensive,source`).
+
+mod figures;
+mod others;
+mod speed;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use anyhow::{Context, bail};
 use profanity_context::config::Config;
-use profanity_context::judge::{Judge, Said};
-use rustrict::{Censor, Type};
+use profanity_context::judge::{Judge, Layers, Said};
+use profanity_context::scorer::train::{Plan, Sample, train};
 use scrim_host::words;
 use serde::Deserialize;
-use vader_sentiment::SentimentIntensityAnalyzer;
+
+use figures::{Counts, Outcome, intervals};
 
 const FOLDS: usize = 5;
+/// The layers, as they are printed. The first is what a room gets.
+const LAYERS: [(&str, Layers); 3] = [("both layers", Layers::Both), ("rules alone", Layers::Rules), ("scorer alone", Layers::Scorer)];
 
 #[derive(Deserialize)]
 struct Row {
@@ -21,60 +31,22 @@ struct Row {
     source: String,
 }
 
-/// A text as one method sees it: the higher, the worse. Only the order matters.
-type Score = fn(&Methods, &str) -> f32;
-
-struct Methods {
-    judge: Judge,
-    vader: SentimentIntensityAnalyzer<'static>,
-}
-
-const METHODS: [(&str, Score); 3] = [
-    ("profanity-context", |methods, text| {
-        let words: Vec<&str> = words::split(text).into_iter().map(|word| word.text).collect();
-        let found = methods.judge.judge(Said { words: &words, ..Said::default() });
-        found.iter().map(|finding| finding.severity).fold(0.0, f32::max)
-    }),
-    ("rustrict", |_, text| {
-        let kind = Censor::from_str(text).analyze();
-        let levels = [Type::ANY, Type::INAPPROPRIATE & Type::MILD_OR_HIGHER, Type::INAPPROPRIATE, Type::SEVERE];
-        levels.iter().filter(|&&level| kind.is(level)).count() as f32
-    }),
-    ("vader", |methods, text| -(methods.vader.polarity_scores(text)["compound"] as f32)),
-];
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    hit: usize,
-    false_alarm: usize,
-    missed: usize,
-}
-
-impl Counts {
-    fn add(&mut self, flagged: bool, offensive: bool) {
-        match (flagged, offensive) {
-            (true, true) => self.hit += 1,
-            (true, false) => self.false_alarm += 1,
-            (false, true) => self.missed += 1,
-            (false, false) => {}
-        }
-    }
-
-    fn precision(self) -> f64 {
-        self.hit as f64 / (self.hit + self.false_alarm).max(1) as f64
-    }
-
-    fn recall(self) -> f64 {
-        self.hit as f64 / (self.hit + self.missed).max(1) as f64
-    }
-
-    fn f1(self) -> f64 {
-        2.0 * self.hit as f64 / (2 * self.hit + self.false_alarm + self.missed).max(1) as f64
+impl Row {
+    fn words(&self) -> Vec<&str> {
+        words::split(&self.text).into_iter().map(|word| word.text).collect()
     }
 }
 
-/// `scrim-bench words FILE.csv [--wrong]`: a table per source; with `--wrong` also the texts that profanity-context gets wrong as
-/// it is set by default.
+/// What a method says of every text.
+struct Method {
+    name: &'static str,
+    flagged: Vec<bool>,
+}
+
+/// A table for each source; with `--wrong` also the texts that profanity-context gets wrong.
+///
+/// # Errors
+/// When the file cannot be read, or a tool that is compared is missing.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let Some(path) = arguments.first() else { bail!("words needs a CSV file with the columns text, offensive, source") };
     let mut reader = csv::Reader::from_path(path).with_context(|| format!("{path} cannot be read"))?;
@@ -82,61 +54,59 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     for (at, row) in reader.deserialize::<Row>().enumerate() {
         rows.push(row.with_context(|| format!("{path}: row {}", at + 1))?);
     }
-    let folds = folds(&rows);
-    let methods =
-        Methods { judge: Judge::new(Config { min_severity: 0.0, ..Config::default() }), vader: SentimentIntensityAnalyzer::new() };
-    let mut scores = Vec::new();
-    for (name, score) in METHODS {
-        let begun = Instant::now();
-        scores.push(rows.iter().map(|row| score(&methods, &row.text)).collect::<Vec<f32>>());
-        println!("{name:18} {:7.1} µs a text", begun.elapsed().as_secs_f64() * 1e6 / rows.len().max(1) as f64);
+    if arguments.iter().any(|argument| argument == "--speed") {
+        return speed::run(&rows.iter().map(|row| row.text.as_str()).collect::<Vec<_>>());
     }
-    let mut sources: Vec<Option<&str>> = vec![None];
-    let mut named: Vec<&str> = rows.iter().map(|row| row.source.as_str()).collect();
-    named.sort_unstable();
-    named.dedup();
-    sources.extend(named.into_iter().map(Some));
-    let default_cut = Config::default().min_severity;
+    let folds = folds(&rows);
+    let mut methods = own(&rows, &folds);
+    for (name, scores) in others::scores(&rows) {
+        methods.push(Method { name, flagged: tuned(&rows, &folds, &scores) });
+    }
+    // It says yes or no, so there is nothing to tune.
+    let found = others::better_profanity(&rows)?;
+    methods.push(Method { name: "better-profanity", flagged: found });
+    let mut sources: Vec<&str> = rows.iter().map(|row| row.source.as_str()).collect();
+    sources.sort_unstable();
+    sources.dedup();
     for source in sources {
-        let of: Vec<usize> = (0..rows.len()).filter(|&at| source.is_none_or(|source| rows[at].source == source)).collect();
-        let offensive = of.iter().filter(|&&at| rows[at].offensive == 1).count();
-        println!("\n{} ({} texts, {offensive} offensive): precision recall F1", source.unwrap_or("all"), of.len());
-        for ((name, _), scores) in METHODS.iter().zip(&scores) {
-            let mut counts = Counts::default();
-            let mut cuts = Vec::new();
-            for fold in 0..FOLDS {
-                let (test, train): (Vec<usize>, Vec<usize>) = of.iter().partition(|&&at| folds[at] == fold);
-                let cut = best_cut(&rows, scores, &train);
-                cuts.push(cut);
-                test.iter().for_each(|&at| counts.add(scores[at] >= cut, rows[at].offensive == 1));
-            }
-            print(name, counts, &format!("cuts {cuts:.3?}"));
-        }
-        let mut counts = Counts::default();
-        of.iter().for_each(|&at| counts.add(scores[0][at] >= default_cut, rows[at].offensive == 1));
-        print("  as set by default", counts, &format!("cut {default_cut}"));
+        table(&rows, &methods, source);
     }
     if arguments.iter().any(|argument| argument == "--wrong") {
-        for (row, &score) in rows.iter().zip(&scores[0]).filter(|(row, score)| (**score >= default_cut) != (row.offensive == 1)) {
-            println!("{}\t{}\t{score:.2}\t{}", row.source, row.offensive, row.text.replace('\n', " "));
+        for (row, _) in rows.iter().zip(&methods[0].flagged).filter(|(row, flagged)| **flagged != (row.offensive == 1)) {
+            println!("{}\t{}\t{}", row.source, row.offensive, row.text.replace('\n', " "));
         }
     }
     Ok(())
 }
 
-fn print(name: &str, counts: Counts, note: &str) {
-    println!("  {name:20} {:.4} {:.4} {:.4}  {note}", counts.precision(), counts.recall(), counts.f1());
+/// profanity-context by each of [`LAYERS`], each text judged with a scorer that was not trained on its fold.
+fn own(rows: &[Row], folds: &[usize]) -> Vec<Method> {
+    let words: Vec<Vec<&str>> = rows.iter().map(Row::words).collect();
+    let mut methods: Vec<Method> = LAYERS.iter().map(|&(name, _)| Method { name, flagged: vec![false; rows.len()] }).collect();
+    for fold in 0..FOLDS {
+        let others = (0..rows.len()).filter(|&at| folds[at] != fold);
+        let sample = |at: usize| Sample { words: &words[at], offensive: rows[at].offensive == 1, source: &rows[at].source };
+        let scorer = train(&others.map(sample).collect::<Vec<_>>(), Plan::default());
+        for (method, &(_, layers)) in methods.iter_mut().zip(&LAYERS) {
+            let judge = Judge::with(Config::default(), scorer.clone(), layers);
+            for at in (0..rows.len()).filter(|&at| folds[at] == fold) {
+                method.flagged[at] = !judge.judge(Said { words: &words[at], ..Said::default() }).is_empty();
+            }
+        }
+    }
+    methods
 }
 
-/// Stratified by source and label: the k-th text of each kind goes into fold k mod 5.
-fn folds(rows: &[Row]) -> Vec<usize> {
-    let mut seen: BTreeMap<(String, u8), usize> = BTreeMap::new();
-    let mut fold = |row: &Row| {
-        let count = seen.entry((row.source.clone(), row.offensive)).or_insert(0);
-        *count += 1;
-        (*count - 1) % FOLDS
-    };
-    rows.iter().map(&mut fold).collect()
+/// What a score finds with the cut that is best on the other four folds of the same source.
+fn tuned(rows: &[Row], folds: &[usize], scores: &[f32]) -> Vec<bool> {
+    let mut cuts: BTreeMap<(&str, usize), f32> = BTreeMap::new();
+    (0..rows.len())
+        .map(|at| {
+            let (source, fold) = (rows[at].source.as_str(), folds[at]);
+            let train = || (0..rows.len()).filter(|&other| rows[other].source == source && folds[other] != fold).collect::<Vec<_>>();
+            scores[at] >= *cuts.entry((source, fold)).or_insert_with(|| best_cut(rows, scores, &train()))
+        })
+        .collect()
 }
 
 /// The cut with the best F1 on `train`, of all that tell scores apart; the highest of equals. One sweep over the sorted scores.
@@ -156,4 +126,59 @@ fn best_cut(rows: &[Row], scores: &[f32], train: &[usize]) -> f32 {
         }
     }
     cut
+}
+
+fn table(rows: &[Row], methods: &[Method], source: &str) {
+    let of: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].source == source).collect();
+    let offensive = of.iter().filter(|&&at| rows[at].offensive == 1).count();
+    println!("\n{source}: {} texts, {offensive} offensive; 95 % intervals by bootstrap", of.len());
+    println!("  {:18} precision recall  F1                      F1, balanced            F1 less both layers'", "");
+    let outcomes = |method: &Method| -> Vec<Outcome> {
+        of.iter().map(|&at| Outcome { flagged: method.flagged[at], offensive: rows[at].offensive == 1 }).collect()
+    };
+    let first = outcomes(&methods[0]);
+    for method in methods {
+        let own = outcomes(method);
+        let counts: Counts = own.iter().collect();
+        let [f1, balanced, difference] = intervals(&own, &first);
+        println!("  {:18} {:.4}    {:.4}  {f1}  {balanced}  {difference}", method.name, counts.precision(), counts.recall());
+    }
+}
+
+/// Stratified by source and label: the k-th text of each kind goes into fold k mod 5.
+fn folds(rows: &[Row]) -> Vec<usize> {
+    let mut seen: BTreeMap<(String, u8), usize> = BTreeMap::new();
+    let mut fold = |row: &Row| {
+        let count = seen.entry((row.source.clone(), row.offensive)).or_insert(0);
+        *count += 1;
+        (*count - 1) % FOLDS
+    };
+    rows.iter().map(&mut fold).collect()
+}
+
+/// The share of texts, a line each, in which the shipped policy finds something.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn evasion(arguments: &[String]) -> anyhow::Result<()> {
+    let judge = Judge::new(Config::default());
+    let mut bad = None;
+    for argument in arguments {
+        match argument.as_str() {
+            "--bad" => bad = Some(true),
+            "--good" => bad = Some(false),
+            path => {
+                let bad = bad.context("evasion needs --bad or --good before the files")?;
+                let text = std::fs::read_to_string(path).with_context(|| format!("{path} cannot be read"))?;
+                let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+                let found = |line: &&&str| {
+                    let words: Vec<&str> = words::split(line).into_iter().map(|word| word.text).collect();
+                    judge.judge(Said { words: &words, ..Said::default() }).is_empty() != bad
+                };
+                let right = lines.iter().filter(found).count();
+                println!("{path}: {right} of {} right, {:.2} %", lines.len(), 100.0 * right as f64 / lines.len().max(1) as f64);
+            }
+        }
+    }
+    Ok(())
 }

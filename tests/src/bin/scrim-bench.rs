@@ -11,6 +11,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("cascade", bench::policy::cascade),
     ("cascade-quality", bench::cascade_quality::run),
     ("coverage", bench::coverage::run),
+    ("evasion", bench::words::evasion),
     ("hogs", bench::hogs::run),
     ("livekit", bench::livekit_latency::run),
     ("livekit-rooms", bench::livekit_rooms::run),

@@ -155,7 +155,7 @@ const CONFIGS: [&str; 4] = [
     "",
     "data_dir = \"/var/lib/scrim\"\n[room]\nfail_mode = \"open\"\ndelay_ms = 400\nhold_ms = 800\nlook_max_ms = 307\nskip_max_ms = 0\nsampler = \"fixed:3\"\n[cover]\nstyle = \"blur\"\ncolor = \"#00ff7f\"\n",
     "[detectors.nudity]\nmodel = \"nudenet-320n\"\nlook_budget_ms = 60\nthreshold = 0.25\ncover = [\"*_EXPOSED\", \"FACE_?EMALE\"]\n[detectors.nsfw]\nmodel = \"opennsfw\"\n[limits]\ndelay_line_mib = 512\nmegapixels_per_second = 500\n",
-    "[policy.cascade]\nplugin = \"skin-cascade@2.0.0\"\n[policy.cascade.config]\nskip_below = 0.1\n[policy.text]\nplugin = \"profanity-context@1.0.0\"\n[plugins]\ncpu_ms = 8\nmemory_mib = 16\nfaults_max = 3\nfault_window_s = 60\n[provider]\nchoice = \"cpu\"\nthreads = 2\n[serve]\nbind = \"127.0.0.1:7890\"\naudit_every = 30\n",
+    "[policy.cascade]\nplugin = \"skin-cascade@2.0.0\"\n[policy.cascade.config]\nskip_below = 0.1\n[policy.text]\nplugin = \"profanity-context@2.0.0\"\n[plugins]\ncpu_ms = 8\nmemory_mib = 16\nfaults_max = 3\nfault_window_s = 60\n[provider]\nchoice = \"cpu\"\nthreads = 2\n[serve]\nbind = \"127.0.0.1:7890\"\naudit_every = 30\n",
 ];
 
 /// The text of `scrim.toml`.

@@ -81,7 +81,7 @@ impl<'a> Watch<'a> {
         let wide = "x".repeat(40);
         for number in 0.. {
             let config = json!({ "deny": (0..100).map(|word| format!("{wide}{number}-{word}")).collect::<Vec<_>>() });
-            let body = json!({ "plugin": "profanity-context@1.0.0", "config": config });
+            let body = json!({ "plugin": "profanity-context@2.0.0", "config": config });
             let answer = served.json("PUT", "/v1/rooms/studio/policy/text", &body)?;
             if answer.status == 503 {
                 let said = answer.json()?;
@@ -113,7 +113,7 @@ impl<'a> Watch<'a> {
         let served = self.served;
         served.json("PATCH", "/v1/rooms/studio", &json!({ "hold_ms": 900 }))?.expect(200)?;
         served.json("POST", "/v1/rooms", &json!({ "name": "attic" }))?.expect(201)?;
-        let body = json!({ "plugin": "profanity-context@1.0.0", "config": { "deny": ["pineapple"] } });
+        let body = json!({ "plugin": "profanity-context@2.0.0", "config": { "deny": ["pineapple"] } });
         served.json("PUT", "/v1/rooms/studio/policy/text", &body)?.expect(200)?;
         let report = served.json("POST", "/v1/rooms/studio/feedback", &json!({ "event_id": event, "correct": false }))?.expect(200)?;
         ensure!(report["counted"] == true, "it was not journalled during the fault: {report}");

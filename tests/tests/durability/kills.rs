@@ -108,7 +108,7 @@ impl Ledger {
         let config = json!({ "deny": [format!("word{}", self.count)] });
         let policy = self.policies.entry(room.clone()).or_insert((Value::Null, None));
         policy.1 = Some(config.clone());
-        let body = json!({ "plugin": "profanity-context@1.0.0", "config": config });
+        let body = json!({ "plugin": "profanity-context@2.0.0", "config": config });
         let Some((status, answer)) = ask(served, "PUT", &format!("/v1/rooms/{room}/policy/text"), &body)? else { return Ok(false) };
         ensure!(status == 200 && answer["config"] == config, "{status} {answer}");
         *policy = (config, None);

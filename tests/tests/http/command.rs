@@ -39,7 +39,7 @@ fn rooms_are_listed_with_what_they_cover_and_who_decides() -> Result<()> {
     room(&host, "blind", json!({ "detectors": [] }))?;
     let table = works(&host, &["rooms"])?;
     ensure!(line(&table, "room ")? == ["room", "live", "delay", "covers", "policies"], "{table}");
-    let policies = "cascade=skin-cascade@2.0.0 text=profanity-context@1.0.0 threshold=adaptive-threshold@1.0.0";
+    let policies = "cascade=skin-cascade@2.0.0 text=profanity-context@2.0.0 threshold=adaptive-threshold@1.0.0";
     ensure!(line(&table, "listed ")? == ["listed", "no", "600 ms", "nudity: FACE_*, FEET_EXPOSED", policies], "{table}");
     ensure!(line(&table, "blind ")?[3] == "nothing: no detector is enabled", "{table}");
     Ok(())
@@ -50,17 +50,17 @@ fn a_policy_is_set_and_shown() -> Result<()> {
     let host = HOST.host()?;
     room(&host, "ruled", json!({}))?;
     let table = works(&host, &["policy", "show", "ruled"])?;
-    ensure!(line(&table, "text")? == ["text", "profanity-context@1.0.0", "scrim.toml", "idle", "{}"], "{table}");
-    let said = works(&host, &["policy", "set", "ruled", "text=profanity-context@1.0.0", "--config-json", r#"{"deny":["kippers"]}"#])?;
-    ensure!(said.trim() == "text of room ruled is profanity-context@1.0.0 now", "{said}");
+    ensure!(line(&table, "text")? == ["text", "profanity-context@2.0.0", "scrim.toml", "idle", "{}"], "{table}");
+    let said = works(&host, &["policy", "set", "ruled", "text=profanity-context@2.0.0", "--config-json", r#"{"deny":["kippers"]}"#])?;
+    ensure!(said.trim() == "text of room ruled is profanity-context@2.0.0 now", "{said}");
     ensure!(say(&host, "ruled", "kippers")?["flagged"] == true, "in force");
     let table = works(&host, &["policy", "show", "ruled"])?;
     let row = line(&table, "text")?;
-    ensure!(row[..4] == ["text", "profanity-context@1.0.0", "this room's own", "profanity-context@1.0.0"], "{table}");
+    ensure!(row[..4] == ["text", "profanity-context@2.0.0", "this room's own", "profanity-context@2.0.0"], "{table}");
     ensure!(row.last() == Some(&r#"{"deny":["kippers"]}"#), "{table}");
 
     // What the host refuses is told with all its faults, and what is no command line is not sent.
-    let (code, said) = fails(&host, &["policy", "set", "ruled", "text=profanity-context@1.0.0", "--config-json", r#"{"min_severity":7}"#])?;
+    let (code, said) = fails(&host, &["policy", "set", "ruled", "text=profanity-context@2.0.0", "--config-json", r#"{"min_severity":7}"#])?;
     ensure!(code == 1 && said.contains("422 Unprocessable Entity") && said.contains("\n  /min_severity: "), "{said}");
     let (code, said) = fails(&host, &["policy", "set", "ruled", "text=no-such@1.0.0"])?;
     ensure!(code == 1 && said.contains("404") && said.contains("no-such@1.0.0"), "{said}");
@@ -70,7 +70,7 @@ fn a_policy_is_set_and_shown() -> Result<()> {
         &["policy", "set", "ruled", "text"][..],
         &["policy", "set", "ruled", "soup=a@1.0.0"],
         &["policy", "set", "ruled", "text=a"],
-        &["policy", "set", "ruled", "text=profanity-context@1.0.0", "--config-json", "[1]"],
+        &["policy", "set", "ruled", "text=profanity-context@2.0.0", "--config-json", "[1]"],
     ] {
         ensure!(fails(&host, bad)?.0 == 64, "{bad:?}");
     }
@@ -140,7 +140,7 @@ fn a_key_is_shown_where_the_host_asks_for_one() -> Result<()> {
 fn recorded(host: &Running, room: &str, file: &std::path::Path) -> Result<()> {
     let file = file.display().to_string();
     let config = catalog_of(host.folder.path());
-    let output = scrim(&["plugin", "test", "profanity-context@1.0.0", "--replay", &file, "--json", "--config", &config])?;
+    let output = scrim(&["plugin", "test", "profanity-context@2.0.0", "--replay", &file, "--json", "--config", &config])?;
     ensure!(output.status.success(), "{room}: {}{}", text(&output.stdout), text(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(told["steps"].as_u64() > Some(0) && told["differing"] == 0, "{told}");

@@ -24,11 +24,11 @@ fn named(name: &str, mark: f32) -> Guest {
 fn the_shipped_plugins_are_listed_with_their_schemas() -> Result<()> {
     let host = HOST.host()?;
     let names = names(&host)?;
-    for plugin in ["adaptive-threshold@1.0.0", "profanity-context@1.0.0", "skin-cascade@1.0.0", "skin-cascade@2.0.0"] {
+    for plugin in ["adaptive-threshold@1.0.0", "profanity-context@2.0.0", "skin-cascade@1.0.0", "skin-cascade@2.0.0"] {
         ensure!(names.contains(&plugin.to_owned()), "{plugin} in {names:?}");
     }
     ensure!(names.is_sorted(), "{names:?}");
-    let text = host.get("/v1/plugins/profanity-context@1.0.0")?.expect(200)?;
+    let text = host.get("/v1/plugins/profanity-context@2.0.0")?.expect(200)?;
     ensure!(text["slot"] == "text" && text["class"] == "sandbox" && text["size"].as_u64() > Some(10_000), "{text}");
     ensure!(text["digest"].as_str().map(str::len) == Some(64) && text["config_schema"]["properties"]["deny"].is_object(), "{text}");
     Ok(())

@@ -39,7 +39,7 @@ fn rooms_inherit_the_global_choice_unless_they_chose() -> Result<()> {
     }
     let file = [
         row("cascade", "skin-cascade@2.0.0", "file", 0),
-        row("text", "profanity-context@1.0.0", "file", 0),
+        row("text", "profanity-context@2.0.0", "file", 0),
         row("threshold", "adaptive-threshold@1.0.0", "file", 0),
     ];
     ensure!(choices(&host, "/v1/policy")? == file && choices(&host, "/v1/rooms/inherits/policy")? == file, "the file's to begin with");
@@ -126,13 +126,13 @@ fn a_shadow_is_counted_then_promoted_or_discarded() -> Result<()> {
     problem(host.send("POST", "/v1/rooms/stage/policy/text/discard", &[], &[])?, 409)?;
     let shadow = || host.json("POST", "/v1/rooms/stage/policy/text/shadow", &json!({ "plugin": "stern@3.1.0" }))?.expect(200);
     let view = shadow()?;
-    ensure!(view["in_force"]["shadow"]["plugin"] == "stern@3.1.0" && view["plugin"] == "profanity-context@1.0.0", "{view}");
+    ensure!(view["in_force"]["shadow"]["plugin"] == "stern@3.1.0" && view["plugin"] == "profanity-context@2.0.0", "{view}");
     for text in ["what a lovely show", "hello there"] {
         ensure!(say(&host, "stage", text)?["flagged"] == false, "a shadow decides nothing");
     }
     until("two differences", || Ok(slot(&host, "stage", "text")?["in_force"]["shadow"]["differed"] == 2))?;
     let view = order(&host, "stage", "text/discard")?;
-    ensure!(view["in_force"]["shadow"].is_null() && view["in_force"]["plugin"] == "profanity-context@1.0.0", "{view}");
+    ensure!(view["in_force"]["shadow"].is_null() && view["in_force"]["plugin"] == "profanity-context@2.0.0", "{view}");
 
     shadow()?;
     say(&host, "stage", "once more")?;
@@ -143,7 +143,7 @@ fn a_shadow_is_counted_then_promoted_or_discarded() -> Result<()> {
     ensure!(say(&host, "stage", "lovely")?["flagged"] == true, "promoted, it decides");
 
     let view = order(&host, "stage", "text/rollback")?;
-    ensure!(view["in_force"]["plugin"] == "profanity-context@1.0.0" && view["plugin"] == "profanity-context@1.0.0", "{view}");
+    ensure!(view["in_force"]["plugin"] == "profanity-context@2.0.0" && view["plugin"] == "profanity-context@2.0.0", "{view}");
     ensure!(view["revision"] == 2 && say(&host, "stage", "lovely")?["flagged"] == false, "{view}");
     let events = host.get("/v1/rooms/stage/events?limit=1000")?.expect(200)?.to_string();
     for kind in ["shadow_started", "shadow_ended", "committed", "rolled_back"] {
@@ -171,7 +171,7 @@ fn a_rollback_needs_something_to_go_back_to() -> Result<()> {
 fn a_killed_plugin_starts_again_and_too_many_faults_bring_the_one_before_back() -> Result<()> {
     let host = HOST.host()?;
     room(&host, "hurt", json!({}))?;
-    put(&host, "hurt", "text", "profanity-context@1.0.0", json!({ "deny": ["anchovies"] }))?.expect(200)?;
+    put(&host, "hurt", "text", "profanity-context@2.0.0", json!({ "deny": ["anchovies"] }))?.expect(200)?;
     ensure!(say(&host, "hurt", "anchovies")?["flagged"] == true, "as configured");
     order(&host, "hurt", "text/kill")?;
     until("a restart", || {
@@ -188,7 +188,7 @@ fn a_killed_plugin_starts_again_and_too_many_faults_bring_the_one_before_back() 
     }
     until("the version before", || {
         let view = slot(&host, "hurt", "text")?;
-        Ok(view["in_force"]["plugin"] == "profanity-context@1.0.0" && view["plugin"] == "profanity-context@1.0.0")
+        Ok(view["in_force"]["plugin"] == "profanity-context@2.0.0" && view["plugin"] == "profanity-context@2.0.0")
     })?;
     ensure!(say(&host, "hurt", "anchovies")?["flagged"] == true, "with the settings that it had");
     let view = slot(&host, "hurt", "text")?;

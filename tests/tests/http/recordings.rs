@@ -34,7 +34,7 @@ fn what_was_recorded_replays_to_the_same_decisions() -> Result<()> {
     ensure!(fetched.status == 200 && Some(fetched.body.len() as u64) == stopped["bytes"].as_u64(), "{stopped}");
     let file = host.folder.path().join("taped.rec").display().to_string();
     std::fs::write(&file, &fetched.body)?;
-    for plugin in ["skin-cascade@2.0.0", "profanity-context@1.0.0", "adaptive-threshold@1.0.0"] {
+    for plugin in ["skin-cascade@2.0.0", "profanity-context@2.0.0", "adaptive-threshold@1.0.0"] {
         let config = catalog_of(host.folder.path());
         let output = scrim(&["plugin", "test", plugin, "--replay", &file, "--json", "--config", &config])?;
         ensure!(output.status.success(), "{plugin}: {}{}", text(&output.stdout), text(&output.stderr));

@@ -27,12 +27,12 @@ fn what_is_no_policy_for_the_slot_is_refused() -> Result<()> {
     let before = (in_force(&host, "picky", "cascade")?, in_force(&host, "picky", "text")?);
 
     let told =
-        faults(put(&host, "picky", "text", "profanity-context@1.0.0", json!({ "min_severity": 2, "deny": [1], "shout": true }))?, 422)?;
+        faults(put(&host, "picky", "text", "profanity-context@2.0.0", json!({ "min_severity": 2, "deny": [1], "shout": true }))?, 422)?;
     ensure!(told.contains(&"/min_severity".to_owned()) && told.contains(&"/deny/0".to_owned()), "{told:?}");
     let told =
-        faults(host.json("PUT", "/v1/policy/text", &json!({ "plugin": "profanity-context@1.0.0", "config": { "allow": 3 } }))?, 422)?;
+        faults(host.json("PUT", "/v1/policy/text", &json!({ "plugin": "profanity-context@2.0.0", "config": { "allow": 3 } }))?, 422)?;
     ensure!(told == ["/allow"], "{told:?}");
-    let shadow = json!({ "plugin": "profanity-context@1.0.0", "config": { "min_severity": "high" } });
+    let shadow = json!({ "plugin": "profanity-context@2.0.0", "config": { "min_severity": "high" } });
     ensure!(
         faults(host.json("POST", "/v1/rooms/picky/policy/text/shadow", &shadow)?, 422)? == ["/min_severity"],
         "a shadow is checked too"
@@ -40,7 +40,7 @@ fn what_is_no_policy_for_the_slot_is_refused() -> Result<()> {
 
     let detail = problem(put(&host, "picky", "cascade", "skin-cascade@9.9.9", json!({}))?, 404)?;
     ensure!(detail.contains("skin-cascade@9.9.9"), "{detail}");
-    let detail = problem(put(&host, "picky", "cascade", "profanity-context@1.0.0", json!({}))?, 422)?;
+    let detail = problem(put(&host, "picky", "cascade", "profanity-context@2.0.0", json!({}))?, 422)?;
     ensure!(detail.contains("text policy, not a cascade policy"), "{detail}");
     problem(put(&host, "picky", "cascade", "", json!({}))?, 422)?;
     for bad in ["skin-cascade", "../key@1.0.0", "Skin@1.0.0", "skin-cascade@two"] {
@@ -119,9 +119,9 @@ fn a_catalog_that_was_tampered_with_gives_no_policy() -> Result<()> {
     let before = in_force(&host, "cheated", "cascade")?;
     // A name that means the bytes of another plugin, as somebody with access to the disk could write it.
     let names = host.data_dir.join("plugins/names");
-    std::fs::copy(names.join("profanity-context@1.0.0"), names.join("honest@1.0.0"))?;
+    std::fs::copy(names.join("profanity-context@2.0.0"), names.join("honest@1.0.0"))?;
     let detail = problem(put(&host, "cheated", "cascade", "honest@1.0.0", json!({}))?, 422)?;
-    ensure!(detail.contains("honest@1.0.0") && detail.contains("profanity-context@1.0.0"), "{detail}");
+    ensure!(detail.contains("honest@1.0.0") && detail.contains("profanity-context@2.0.0"), "{detail}");
     // Bytes that are no longer those of the digest.
     let name = Guest::new(Slot::Cascade, "1.0.0", 0.5).named("rotten");
     let added = add(&host, &name.component()?)?.expect(201)?;

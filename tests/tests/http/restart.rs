@@ -33,7 +33,7 @@ fn rooms_policies_thresholds_and_events_outlive_the_process() -> Result<()> {
     room(&host, "home", json!({ "hold_ms": 900, "cover": ["FACE_*"] }))?;
     room(&host, "empty", json!({}))?;
     put(&host, "home", "cascade", "skin-cascade@1.0.0", json!({ "skin_share": 0.3 }))?.expect(200)?;
-    let global = json!({ "plugin": "profanity-context@1.0.0", "config": { "deny": ["anchovies"] } });
+    let global = json!({ "plugin": "profanity-context@2.0.0", "config": { "deny": ["anchovies"] } });
     host.json("PUT", "/v1/policy/text", &global)?.expect(200)?;
     let (event, first) = face_threshold(&host, "home")?;
     host.json("POST", "/v1/rooms/home/feedback", &json!({ "event_id": event, "correct": false }))?.expect(200)?;
@@ -77,7 +77,7 @@ fn a_report_that_was_answered_outlives_a_power_cut() -> Result<()> {
     host.json("POST", "/v1/rooms/cut/feedback", &json!({ "event_id": event, "correct": false }))?.expect(200)?;
     let (_, learned) = face_threshold(&host, "cut")?;
     host.json("PATCH", "/v1/rooms/cut", &json!({ "hold_ms": 123 }))?.expect(200)?;
-    put(&host, "cut", "text", "profanity-context@1.0.0", json!({ "deny": ["kippers"] }))?.expect(200)?;
+    put(&host, "cut", "text", "profanity-context@2.0.0", json!({ "deny": ["kippers"] }))?.expect(200)?;
     host.kill()?;
 
     let host = Served::start(folder.path(), "")?;

@@ -99,12 +99,12 @@ fn a_stream_stays_covered_while_its_policies_are_swapped_and_misbehave() -> Resu
     for round in 0..3 {
         admin.put("cascade", "skin-cascade@1.0.0", json!({}))?;
         admin.put("threshold", "adaptive-threshold@1.0.0", json!({ "default_base": 0.2 }))?;
-        admin.put("text", "profanity-context@1.0.0", json!({ "deny": ["pineapple"] }))?;
+        admin.put("text", "profanity-context@2.0.0", json!({ "deny": ["pineapple"] }))?;
         ensure!(admin.say("that pineapple")?["flagged"] == true, "round {round}: the new settings are in force");
         reported += admin.report()?;
         admin.put("cascade", "skin-cascade@2.0.0", json!({}))?;
         admin.put("threshold", "adaptive-threshold@1.0.0", json!({ "default_base": 0.25 }))?;
-        admin.put("text", "profanity-context@1.0.0", json!({}))?;
+        admin.put("text", "profanity-context@2.0.0", json!({}))?;
         ensure!(admin.say("that pineapple")?["flagged"] == false, "round {round}: the old settings are in force again");
     }
     ensure!(reported >= 3, "{reported} reports counted");

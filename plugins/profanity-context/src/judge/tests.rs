@@ -112,6 +112,54 @@ fn context_decides() {
 }
 
 #[test]
+fn threats_are_told_from_games_and_warnings() {
+    assert_eq!(findings("i will kill you")[0].category, Category::Threat);
+    assert!(severity("i will kill you") > 0.6 && severity("i will find you and kill you tonight") > 0.6);
+    clean(&["kill it", "kill the boss and get the loot", "gg i will kill you next round in that boss game"]);
+    assert!(severity("please don't kill yourself") < severity("go kill yourself"));
+    assert!(severity("you are not an idiot") < severity("you are an idiot"));
+}
+
+#[test]
+fn what_is_said_of_oneself_counts_less() {
+    assert!(severity("as a queer woman i know") < severity("you queer get out"));
+}
+
+#[test]
+fn what_was_heard_may_be_spelled_by_its_sound() {
+    let heard = |spoken, text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        !Judge::new(Config::default()).judge(Said { words: &words, spoken, ..Said::default() }).is_empty()
+    };
+    for text in ["what the duck is that", "you son of a beach", "well fork you then"] {
+        assert_eq!((heard(true, text), heard(false, text)), (true, false), "{text}");
+    }
+}
+
+#[test]
+fn the_room_says_what_is_done_about_a_category() {
+    use crate::config::{Action, Actions};
+    let judged = |actions: Actions, text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Judge::new(Config { actions, ..Config::default() }).judge(Said { words: &words, ..Said::default() })
+    };
+    let set = |profanity| Actions { profanity, ..Actions::default() };
+    assert_eq!(judged(set(Action::Ignore), "what the fuck"), []);
+    assert_eq!(judged(set(Action::Severe), "oh shit"), []);
+    assert_eq!(judged(set(Action::Severe), "i will kill you").len(), 1, "another category");
+    let always = judged(set(Action::Always), "this is fucking amazing");
+    assert!(always.len() == 1 && always[0].reason.contains("reports all"), "{always:?}");
+    assert_eq!(judged(Actions { sexual: Action::Always, ..Actions::default() }, "garden hoe and rake"), [], "another sense");
+}
+
+#[test]
+fn the_layer_that_decided_is_named() {
+    let found = findings("you are a stupid bitch and nobody likes you");
+    assert!(found.iter().all(|found| found.reason.starts_with("rules: ") || found.reason.starts_with("scorer: ")), "{found:?}");
+    assert!(found.iter().any(|found| found.reason.contains("; scorer: raised by ")), "{found:?}");
+}
+
+#[test]
 fn ranges_and_reasons_are_told() {
     let found = findings("well f u c k you bitch");
     assert_eq!(found.iter().map(|f| (f.first, f.last)).collect::<Vec<_>>(), [(1, 4), (6, 6)]);
@@ -133,11 +181,13 @@ fn lists_of_the_room_win() {
 fn other_languages_keep_their_words() {
     let judged = |language| Judge::new(Config::default()).judge(Said { words: &["dick", "fuck"], language, ..Said::default() }).len();
     assert_eq!((judged(Some("de")), judged(Some("en-GB")), judged(None)), (1, 2, 2));
+    flagged(&["tu es un connard", "du arschloch", "eres un pendejo", "ты мудак и пиздец", "ne diyorsun orospu"]);
+    clean(&["fan club meeting", "the bite of a dog", "mal de mer", "une bonne idée", "guten morgen allerseits"]);
 }
 
 #[test]
 fn long_texts_stay_linear_and_bounded() {
-    for piece in ["f u ", "*******", "fuck ", "a.", "\u{202e}", "ffffff", "s h i ", "!1!1"] {
+    for piece in ["@* ", "p***y ", "# u * 5 ", "f u ", "*******", "fuck ", "a.", "\u{202e}", "ffffff", "s h i ", "!1!1"] {
         let text = piece.repeat(20_000);
         let words: Vec<&str> = text.split(' ').collect();
         assert!(Judge::new(Config::default()).judge(Said { words: &words, ..Said::default() }).len() <= FINDINGS_MAX);
