@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const DISPATCH: &str = "[livekit]\ndispatch = true\n";
 /// After the first broadcaster there is never a place for another. Nothing is looked for.
 const SMALL: &str =
-    "detectors = {}\n[policy.text]\nplugin = \"profanity-context@1.0.0\"\n[limits]\nload_percent = 1\n[livekit]\ndispatch = true\n";
+    "detectors = {}\n[policy.text]\nplugin = \"profanity-context@2.0.0\"\n[limits]\nload_percent = 1\n[livekit]\ndispatch = true\n";
 
 /// A host that the server knows as a worker.
 fn worker(folder: &Path, server: &Server, own: Option<&str>) -> Result<Served> {
