@@ -52,6 +52,8 @@ pub struct Hit<'a> {
     pub entry: &'a Entry,
     /// The spelling of the lexicon, or the language whose word it is.
     pub term: &'a str,
+    /// Of another language than English.
+    pub foreign: bool,
     pub context: Context,
     pub weighed: Weighed,
 }
@@ -131,7 +133,7 @@ impl Judge {
         // No word of another language has one ASCII letter.
         for (at, word) in said.words.iter().enumerate().take(row.plain.len()).filter(|(_, word)| word.len() > 1) {
             let found = Match { first: at as u32, last: at as u32, ..Match::default() };
-            let hit = foreign(word, said.language).map(|(entry, name)| weighed(entry, name, found, &around));
+            let hit = foreign(word, said.language).map(|(entry, name)| Hit { foreign: true, ..weighed(entry, name, found, &around) });
             hits.extend(hit.filter(|hit| !self.allows(&row, hit)));
         }
         hits.sort_by_key(|hit| hit.found.first);
@@ -208,7 +210,7 @@ fn hit<'a>(lexicon: &'a Lexicon, found: Match, around: &Around<'_>) -> Hit<'a> {
 
 fn weighed<'a>(entry: &'a Entry, term: &'a str, found: Match, around: &Around<'_>) -> Hit<'a> {
     let context = around.context(found.first, found.last);
-    Hit { weighed: weigh(entry, &found, around, &context), found, entry, term, context }
+    Hit { weighed: weigh(entry, &found, around, &context), found, entry, term, foreign: false, context }
 }
 
 /// Whether the search, which reads a-z, can find the word.

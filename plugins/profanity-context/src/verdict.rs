@@ -96,7 +96,11 @@ impl fmt::Display for Why<'_> {
 }
 
 fn rules(out: &mut fmt::Formatter<'_>, hit: &Hit<'_>) -> fmt::Result {
-    write!(out, "rules: “{}”, {}", hit.term, kind(hit.entry.sense))?;
+    let kind = kind(hit.entry.sense);
+    match hit.foreign {
+        true => write!(out, "rules: a word of {}, {kind}", hit.term)?,
+        false => write!(out, "rules: “{}”, {kind}", hit.term)?,
+    }
     hit.weighed.rules.iter().try_for_each(|rule| write!(out, ", {rule}"))
 }
 
