@@ -1,5 +1,5 @@
-//! Spellings that hide a word from a filter and not from a reader, made here: words × tricks. What other packages' own tests hold is measured
-//! apart (`scrim-bench evasion`, docs/words.md), and nothing was tuned on that.
+//! Spellings that hide a word from a filter and not from a reader, made here: words × tricks. The rules were mended against it: it
+//! says what must not get worse. What other packages' own tests hold is measured apart (`scrim-bench evasion`).
 
 use profanity_context::config::Config;
 use profanity_context::judge::{Judge, Said};

@@ -1,6 +1,6 @@
 //! Names, places and terms of trades that hold other words' letters, and sentences with them: the town that filters once cut off the net.
-//! Collected by hand from maps, cook books, bird books and clinics. What other packages' own tests hold is measured apart
-//! (`scrim-bench evasion`, docs/words.md), and nothing was tuned on that.
+//! Collected by hand from maps, cook books, bird books and clinics, and the rules were mended against it: it says what must not get worse, not how
+//! the policy does on names that nobody has looked at. What other packages' own tests hold is measured apart (`scrim-bench evasion`).
 
 use profanity_context::config::Config;
 use profanity_context::judge::{Judge, Said};
@@ -15,7 +15,8 @@ const PLACES: &str = "Scunthorpe|Penistone|Clitheroe|Lightwater|Cockermouth|Cock
     Dyke Road|Offa's Dyke|Devil's Dyke|Gaylord|Gaydon|Homosassa|Lesbos|Bitche|Bitchfield|Batchworth|Hoe Street|Plymouth Hoe|Sexten|\
     Effin|Condom|Intercourse|Blue Ball|Bird-in-Hand|Wetwang|Muff|Nobber|Ballsbridge|Upperthong|Netherthong|\
     Shag Rock|Pratt's Bottom|Six Mile Bottom|Broadbottom|Ramsbottom|Sandy Balls|Hoare Cross|Spital|Spitalfields|Wankdorf|Assen|\
-    Assenede|Vaasa|Hassel|Cassel|Kassel|Bassano|Passau|Nassau|Amassalik|Massawa|Lhasa|Mombasa|Cuckfield|Tuckahoe|Tuckerton|Duckworth|Huckleberry";
+    Assenede|Vaasa|Hassel|Cassel|Kassel|Bassano|Passau|Nassau|Amassalik|Massawa|Lhasa|Mombasa|Cuckfield|Tuckahoe|Tuckerton|Duckworth|Huckleberry|\
+    Wank Mountain|Fucking Hill Farm|Sexmoan|Titty Hill";
 
 const PEOPLE: &str = "Dick Van Dyke|Dick Cheney|Dick Turpin|Philip K. Dick|Andy Dick|Moby Dick|Charles Dickens|Emily Dickinson|Angie Dickinson|\
     Herbie Hancock|John Hancock|Matt Hancock|Alfred Hitchcock|Jarvis Cocker|Joe Cocker|Robin Cook|Peter Cook|Cockburn|Alistair Cooke|Hitchcock|\

@@ -14,7 +14,7 @@ use scrim_host::words;
 
 use crate::bench::policy;
 
-/// Pieces that are repeated to 10 kB: what the search has to try most with. Found by trying some thousand.
+/// Pieces that are repeated to 10 kB: what the search has to try most with. Found by trying some hundred.
 const GARBAGE: [&str; 20] = [
     "@* ",
     "p***y ",
