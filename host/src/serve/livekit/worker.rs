@@ -99,9 +99,9 @@ impl Worker {
             tokio::select! {
                 message = socket.next() => {
                     heard = Instant::now();
-                    match message.ok_or("the server ended the connection")?.map_err(|error| error.to_string())? {
-                        Message::Binary(bytes) => self.hear(socket, ServerMessage::decode(bytes).map_err(|error| error.to_string())?).await?,
-                        _ => {}
+                    let message = message.ok_or("the server ended the connection")?.map_err(|error| error.to_string())?;
+                    if let Message::Binary(bytes) = message {
+                        self.hear(socket, ServerMessage::decode(bytes).map_err(|error| error.to_string())?).await?;
                     }
                 }
                 _ = tell.tick() => {
