@@ -154,6 +154,8 @@ pub struct SlotState {
     generations: VecDeque<Tenant>,
     previous: Option<Previous>,
     next: Generation,
+    /// The newest capture time that was judged.
+    judged_to: Micros,
     events: Vec<PolicyEvent>,
     pub(super) status: SlotStatus,
 }
@@ -161,7 +163,17 @@ pub struct SlotState {
 impl SlotState {
     pub fn new(slot: Slot, config: SlotConfig, recorder: Option<Arc<Recorder>>) -> Self {
         let status = SlotStatus::default();
-        Self { slot, config, recorder, generations: VecDeque::new(), previous: None, next: Generation(0), events: Vec::new(), status }
+        Self {
+            slot,
+            config,
+            recorder,
+            generations: VecDeque::new(),
+            previous: None,
+            next: Generation(0),
+            judged_to: Micros::ZERO,
+            events: Vec::new(),
+            status,
+        }
     }
 
     /// What happened since this was last asked, in order.
@@ -207,6 +219,9 @@ impl SlotState {
             }
         };
         self.revive(index, at);
+        if request.is_judgement() {
+            self.judged_to = self.judged_to.max(at);
+        }
         let tenant = &mut self.generations[index];
         let generation = tenant.generation;
         let since = Instant::now();
@@ -428,8 +443,10 @@ impl SlotState {
         saved: Saved,
         origin: StateFrom,
     ) -> Result<(Tenant, StateFrom), StartError> {
-        // Never before the commit before it, or a frame would have no generation.
-        let since = self.generations.back().map(|old| old.since.map_or(commit_at, |since| since.max(commit_at)));
+        // Never before the commit before it, or a frame would have no generation; nor before what the old one has judged already: a frame that
+        // was captured while this commit was on its way here may have been asked about first.
+        let commit_at_least = commit_at.max(self.judged_to);
+        let since = self.generations.back().map(|old| old.since.map_or(commit_at_least, |since| since.max(commit_at_least)));
         let mut tenant = Tenant::adopt(self.slot, self.next, since, spec, fresh, self.recorder.clone());
         let resumed = tenant.resume(commit_at, saved)?;
         if self.slot == Slot::Threshold {
