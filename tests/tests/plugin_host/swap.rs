@@ -155,6 +155,21 @@ fn state_that_cannot_be_read_is_found_at_the_commit() -> Result<()> {
     Ok(())
 }
 
+/// A frame is captured and asked about while the commit, whose time was read before it, is on its way to the slot.
+#[test]
+fn a_commit_counts_from_what_was_judged_already() -> Result<()> {
+    let mut room = Room::new(Slot::Threshold)?;
+    room.install(&Guest::new(Slot::Threshold, "1.0.0", 0.25))?;
+    assert_eq!(mark_of(&room.ask(frame(5))?.result?)?, "0.25");
+    let event = room.swap(&Guest::new(Slot::Threshold, "2.0.0", 0.75), frame(2))?;
+    let PolicyEvent::Committed { commit_at, .. } = event else { anyhow::bail!("{event:?}") };
+    assert_eq!(commit_at, frame(5));
+    for (at, mark) in [(frame(4), "0.25"), (frame(5), "0.25"), (frame(6), "0.75")] {
+        assert_eq!(mark_of(&room.ask(at)?.result?)?, mark, "{at:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn bytes_that_rotted_in_the_catalog_are_refused_and_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
