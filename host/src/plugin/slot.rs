@@ -364,7 +364,7 @@ impl SlotState {
         }
     }
 
-    /// Puts a prepared policy in force for everything captured after `commit_at`.
+    /// Puts a prepared policy in force for everything captured after `commit_at`, or after what was judged already, if that is later.
     pub fn commit(&mut self, prepared: Prepared, commit_at: Micros) {
         self.commit_with(prepared, commit_at, None);
     }
@@ -470,7 +470,7 @@ impl SlotState {
         generation
     }
 
-    /// Brings the version before back, for everything captured after `commit_at`, with its last snapshot and the reports since.
+    /// Brings the version before back, for everything captured after `commit_at` as [`SlotState::commit`] has it, with its last snapshot and the reports since.
     pub fn roll_back(&mut self, commit_at: Micros, automatic: bool) {
         let Some(previous) = self.previous.take() else {
             self.refuse(None, Stage::Rollback, "there is no earlier version");

@@ -7,7 +7,7 @@
 //!  enter ─► a source: told of commits; until it has published past a commit, the generation before stays
 //! ```
 //! What always holds: a question is answered exactly once; an answer past its deadline is dropped, counted and recorded as late; an order
-//! ends in exactly one event; a commit counts from the newest frame captured by any source of the room.
+//! ends in exactly one event; a commit counts from the newest frame captured by any source of the room, or judged by the slot.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -51,7 +51,7 @@ fn viewers_see_the_attributes_that_they_may_see_as_the_policy_passes_them() -> R
             ("broadcaster", json!({ "size": "large" }), "\"size\""),
             ("broadcaster", json!({ "scrim.seal": "00" }), "\"scrim.seal\""),
             ("broadcaster", json!({ "color": "x".repeat(257) }), "257 characters"),
-            ("viewer", json!({ "color": "red" }), "a viewer"),
+            ("viewer", json!({ "color": "red" }), "only a broadcaster"),
         ] {
             let refused = ask(role, attributes)?.expect(422)?;
             ensure!(refused["detail"].as_str().is_some_and(|detail| detail.contains(part)), "{refused}");

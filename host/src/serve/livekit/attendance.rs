@@ -65,10 +65,21 @@ struct Attended {
     since: Instant,
     /// When its pictures began to come.
     live: Option<Instant>,
-    /// Rounds of the guard in a row that have seen its room without it.
-    missed: u32,
-    /// They are [`MISSED_MAX`], or more.
+    missed: Missed,
+    /// It is in its room no more, as the guard has it.
     missing: watch::Sender<bool>,
+}
+
+/// Rounds of the guard in a row that have seen a room without its broadcaster.
+#[derive(Default)]
+struct Missed(u32);
+
+impl Missed {
+    /// Hears of one more round. True: the broadcaster has left.
+    fn round(&mut self, seen: bool) -> bool {
+        self.0 = if seen { 0 } else { self.0.saturating_add(1) };
+        self.0 >= MISSED_MAX
+    }
 }
 
 impl Attended {
@@ -193,8 +204,8 @@ impl Attendance {
     /// Whether a round of the guard has seen a broadcaster in its room.
     pub(super) fn is_seen(&self, ingest: &str, seen: bool) {
         if let Some(mut attended) = self.attended.get_mut(ingest) {
-            attended.missed = if seen { 0 } else { attended.missed + 1 };
-            attended.missing.send_replace(attended.missed >= MISSED_MAX);
+            let missing = attended.missed.round(seen);
+            attended.missing.send_replace(missing);
         }
     }
 
@@ -270,7 +281,7 @@ impl Attendance {
         }
         self.promised.remove(&*room.name);
         let (missing, misses) = watch::channel(false);
-        self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None, missed: 0, missing });
+        self.attended.insert(ingest.clone(), Attended { since: Instant::now(), live: None, missed: Missed::default(), missing });
         self.turned_away.remove(&ingest);
         metrics::gauge!(meter::BROADCASTERS).increment(1.0);
         let (attendance, identity) = (self.clone(), identity.to_owned());
@@ -329,5 +340,18 @@ impl Attendance {
         if let Some(mut lines) = self.lines.get_mut(ingest) {
             lines.retain(|known| !Arc::ptr_eq(known, line));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcaster_is_missing_after_three_rounds_without_it_until_it_is_seen() {
+        let mut missed = Missed::default();
+        let rounds = [true, false, false, true, false, false, false, false, true, false];
+        let missing = [false, false, false, false, false, false, true, true, false, false];
+        assert_eq!(rounds.map(|seen| missed.round(seen)), missing);
     }
 }

@@ -85,7 +85,7 @@ pub enum TokenRefused {
     Attribute(String),
     #[error("attribute {0:?} has {1} characters: give at most {VALUE_CHARS_MAX}")]
     LongAttribute(String, usize),
-    #[error("a viewer shows no attributes: leave them out")]
+    #[error("only a broadcaster shows attributes: leave them out")]
     NoAttributes,
     #[error("a broadcaster in room {0:?} has this name, or one that looks like it: take another")]
     Taken(String),

@@ -1,4 +1,4 @@
-//! The LiveKit server's API: who is in which room, and putting somebody out. Every call goes through [`Outside`]: bounded in time, tried again,
+//! The LiveKit server's API: who is in which room, putting somebody out, and asking for a host. Every call goes through [`Outside`]: bounded in time, tried again,
 //! and left alone for a while when the server does not answer.
 //!
 //! The calls are made here, over the HTTP client that the host has: the `services` of `livekit-api` would bring another one and licences
