@@ -166,7 +166,9 @@ fn took_effect_between_frames(room: &Room, file: &std::path::Path, changes: usiz
         commits += share.commits.len();
         if slot != Slot::Text {
             let judges: std::collections::BTreeSet<u32> = share.judged.iter().map(|(_, generation, _)| generation.0).collect();
-            ensure!(judges.len() * 3 >= share.commits.len() * 2, "{slot}: of {} generations {} judged", share.commits.len(), judges.len());
+            // The cascade is asked where the picture moves, some twice in three seconds, and a generation may be replaced before that.
+            ensure!(judges.len() * 3 >= share.commits.len(), "{slot}: of {} generations {} judged", share.commits.len(), judges.len());
+            ensure!(share.judged.len() >= share.commits.len(), "{slot}: {} judgements", share.judged.len());
         }
     }
     let events = room.events("policy")?;
