@@ -43,6 +43,35 @@ pub struct DetectorSettings {
     pub cover: LabelSet,
 }
 
+/// What is covered where something is found in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskUnit {
+    /// The words that were found.
+    Word,
+    /// Their lines.
+    Line,
+    /// All lines that were read as one piece with them.
+    Block,
+}
+
+/// How text in the picture is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextSettings {
+    /// The shortest time between two reads of a picture that goes on changing.
+    pub every: Micros,
+    /// How long one read may take, waiting included.
+    pub budget: Micros,
+    pub mask: MaskUnit,
+}
+
+impl TextSettings {
+    /// How far apart two reads may be that vouch for what lies between them: two intervals, and the time that a read takes.
+    pub fn pair_max(&self) -> Micros {
+        Micros(self.every.0 * 2) + self.budget
+    }
+}
+
 /// One room's frame path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -56,6 +85,8 @@ pub struct Settings {
     pub fail_mode: FailMode,
     pub sampler: SamplerRule,
     pub detectors: Vec<DetectorSettings>,
+    /// None: text in the picture is not read and passes.
+    pub text: Option<TextSettings>,
     /// How long a look that the clock asks for may wait for a cut to come, which would ask for another one beside it.
     pub patience: Micros,
     /// What a covered area looks like.

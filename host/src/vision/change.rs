@@ -6,6 +6,7 @@
 //! explained by the frame it moved from, while a thing that came or went is not. When the whole picture moves (a pan), the search
 //! follows it.
 
+use crate::geometry::Rect;
 use crate::media::frame::Frame;
 
 /// Luma cells along the longer side.
@@ -90,13 +91,22 @@ impl Signature {
 
     /// How this frame differs from every one of `others`: a block counts when it is in none of them.
     pub fn compare_all(&self, others: &[&Signature]) -> Change {
+        let total = (self.width / BLOCK * (self.height / BLOCK)) as f32;
+        let (unlike, changed) = self.unlike(others);
+        Change { changed: changed as f32 / total, unlike: unlike.len() as f32 / total }
+    }
+
+    /// The blocks that are nowhere near in any of `others`, and how many are not at their own place in any.
+    fn unlike(&self, others: &[&Signature]) -> (Vec<(usize, usize)>, usize) {
         let mut others: Vec<&Signature> = others.iter().copied().filter(|o| (o.width, o.height) == (self.width, self.height)).collect();
         others.dedup_by(|a, b| std::ptr::eq(*a, *b));
         if others.is_empty() {
-            return Change { changed: 1.0, unlike: 1.0 };
+            let all: Vec<_> = self.blocks().collect();
+            let changed = all.len();
+            return (all, changed);
         }
         let total = (self.width / BLOCK * (self.height / BLOCK)) as f32;
-        let changed: Vec<(usize, usize)> =
+        let mut changed: Vec<(usize, usize)> =
             self.blocks().filter(|&(x, y)| !others.iter().any(|other| self.alike(other, x, y, 0, 0))).collect();
         let moved = changed.len() as f32 >= PAN_SHARE * total;
         let shifts: Vec<(isize, isize)> = others.iter().map(|other| if moved { self.shift_to(other) } else { (0, 0) }).collect();
@@ -106,8 +116,16 @@ impl Signature {
                 .zip(&shifts)
                 .any(|(other, &shift)| self.found_near(other, x, y, (0, 0)) || (shift != (0, 0) && self.found_near(other, x, y, shift)))
         };
-        let unlike = changed.iter().filter(|block| !near(block)).count();
-        Change { changed: changed.len() as f32 / total, unlike: unlike as f32 / total }
+        let count = changed.len();
+        changed.retain(|block| !near(block));
+        (changed, count)
+    }
+
+    /// Where this frame differs from every one of `others`, as areas of the frame.
+    pub fn unlike_areas(&self, others: &[&Signature]) -> Vec<Rect> {
+        let (unlike, _) = self.unlike(others);
+        let (w, h, block) = (self.width as f32, self.height as f32, BLOCK as f32);
+        unlike.into_iter().map(|(x, y)| Rect::new(x as f32 / w, y as f32 / h, block / w, block / h)).collect()
     }
 
     fn found_near(&self, other: &Signature, x: usize, y: usize, shift: (isize, isize)) -> bool {
