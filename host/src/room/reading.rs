@@ -39,7 +39,9 @@ const READS_MAX: usize = 8;
 const TAKEN: f32 = 0.8;
 /// Lines a frame that may be sought farther than where the others went: a search costs a millisecond.
 const SEEKS_MAX: usize = 3;
-/// How far text may lie from what a read that found none vouches for, in blocks.
+/// How far, in blocks, any text must be from what two reads vouch for between them: it may have moved.
+const CLEAR: usize = 6;
+/// How far strokes that were there in one of the two may have moved.
 const VOUCHED: usize = 2;
 
 /// What is to be done.
@@ -159,10 +161,14 @@ impl Reading {
     pub fn read(&mut self, line: &DelayLine, seq: FrameSeq, blocks: Vec<Block>, now: Micros) {
         let Some(read) = self.reads.get_mut(&seq).filter(|read| read.text.is_none()) else { return };
         let (width, height) = read.within.size();
-        let areas: Vec<Rect> = blocks.iter().flat_map(|block| &block.lines).map(|line| line.area).collect();
-        read.text = Some(Blocks::touching(width, height, &areas));
+        let mut areas: Vec<Rect> = blocks.iter().flat_map(|block| &block.lines).map(|line| line.area).collect();
         let frame = read.frame.clone();
+        read.text = Some(Blocks::none(width, height));
         self.take_in(line, &frame, blocks);
+        areas.extend(self.lines.values().filter_map(|line| line.place(seq)).map(|place| fraction(place, width, height)));
+        if let Some(read) = self.reads.get_mut(&seq) {
+            read.text = Some(Blocks::touching(width, height, &areas));
+        }
         self.judge(line, &frame);
         self.explain_all(line, seq);
         self.want(line, now);
@@ -207,7 +213,7 @@ impl Reading {
         let first_read = self.reads.keys().next().copied().unwrap_or(next);
         self.lines.retain(|_, line| {
             line.forget(next);
-            line.is_followed() || line.anchor.seq >= first_read
+            line.reaches(next) || line.anchor.seq >= first_read
         });
     }
 
@@ -274,7 +280,7 @@ impl Reading {
             if after.frame.at.saturating_sub(before.frame.at) > pair_max {
                 continue;
             }
-            let bare = [before, after].iter().all(|read| read.text.as_ref().is_some_and(|text| !text.near(index, 1)));
+            let bare = [before, after].iter().all(|read| read.text.as_ref().is_some_and(|text| !text.near(index, CLEAR)));
             let textured = [before, after].iter().any(|read| read.strokes.near(index, VOUCHED));
             if !bare || !textured {
                 continue;

@@ -58,7 +58,9 @@ pub(super) struct Line {
 fn pixels(area: &Rect, frame: &Frame) -> Pixels {
     let (w, h) = (frame.width as f32, frame.height as f32);
     let (x, y) = ((area.x * w).floor() as i32, (area.y * h).floor() as i32);
-    Pixels { x, y, width: (area.right() * w).ceil() as i32 - x, height: (area.bottom() * h).ceil() as i32 - y }
+    let place = Pixels { x, y, width: (area.right() * w).ceil() as i32 - x, height: (area.bottom() * h).ceil() as i32 - y };
+    // What was not seen is not vouched for.
+    place.inside(frame.width, frame.height)
 }
 
 impl Line {
@@ -89,6 +91,11 @@ impl Line {
 
     pub fn is_followed(&self) -> bool {
         self.words.iter().any(|word| word.to.is_none())
+    }
+
+    /// Whether it is in this frame or a later one.
+    pub fn reaches(&self, seq: FrameSeq) -> bool {
+        self.words.iter().any(|word| word.to.is_none_or(|to| to >= seq))
     }
 
     /// It is in no later frame.
