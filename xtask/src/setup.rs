@@ -190,5 +190,11 @@ pub fn plugins() -> Result<Vec<PathBuf>> {
             files.push(file);
         }
     }
+    // What an earlier version of this repository built is no plugin of this one.
+    for left in std::fs::read_dir(target().join("plugins"))?.flatten().map(|entry| entry.path()) {
+        if left.extension().is_some_and(|extension| extension == "wasm") && !files.contains(&left) {
+            std::fs::remove_file(&left)?;
+        }
+    }
     Ok(files)
 }
