@@ -126,6 +126,8 @@ fn the_real_list_is_complete_and_each_name_is_once() {
     let mut files: Vec<&str> = wheels.iter().flat_map(|wheel| &wheel.files).map(|file| file.name.as_str()).collect();
     files.sort_unstable();
     let needed = [
+        "DejaVuSans-Bold.ttf",
+        "DejaVuSans.ttf",
         "astronaut.png",
         "bigbuckbunny.mp4",
         "bikes.mp4",
@@ -145,6 +147,8 @@ fn the_real_list_is_complete_and_each_name_is_once() {
         "livekit-video_frame_pb2.py",
         "nudenet-320n.onnx",
         "opennsfw.onnx",
+        "ppocr-v6-det-small.onnx",
+        "ppocr-v6-rec-small.onnx",
     ];
     assert_eq!(files, needed);
     let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());

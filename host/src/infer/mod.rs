@@ -13,6 +13,7 @@ pub mod error;
 mod fixed;
 pub mod meter;
 pub mod model;
+pub mod ocr;
 pub mod onnx;
 pub mod preprocess;
 pub mod provider;

@@ -120,13 +120,10 @@ impl OnnxDetector {
         profile: Option<&Profile>,
     ) -> Result<Self, OpenError> {
         let model = |reason: String| OpenError::Model(InferError::Model { model: spec.name.to_string(), reason });
-        let builder = Session::builder(runtime.environment())
-            .and_then(|builder| builder.with_intra_threads(options.threads).map_err(Into::into))
-            .map_err(|error| model(error.to_string()))?;
-        let mut builder = provider::register(builder, provider, &options.gpu, profile).map_err(OpenError::Provider)?;
-        let session = builder.commit_from_file(file).map_err(|error| match provider {
-            Provider::Cpu => model(error.to_string()),
-            _ => OpenError::Provider(error.to_string()),
+        let opened = open_session(runtime, file, options.threads, provider, &options.gpu, profile);
+        let session = opened.map_err(|reason| match provider {
+            Provider::Cpu => model(reason),
+            _ => OpenError::Provider(reason),
         })?;
         if session.inputs().len() != 1 {
             return Err(model(format!("has {} inputs; a detector takes one", session.inputs().len())));
@@ -287,8 +284,23 @@ impl OnnxDetector {
     }
 }
 
+/// A session on one provider; its runs use `threads` threads on the CPU. The error says what was wrong with the file, or missing.
+pub(super) fn open_session(
+    runtime: &Runtime,
+    file: &Path,
+    threads: usize,
+    provider: Provider,
+    gpu: &GpuOptions,
+    profile: Option<&Profile>,
+) -> Result<Session, String> {
+    let builder = Session::builder(runtime.environment()).map_err(|error| error.to_string())?;
+    let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
+    let mut builder = provider::register(builder, provider, gpu, profile)?;
+    builder.commit_from_file(file).map_err(|error| error.to_string())
+}
+
 /// One run from a tensor anywhere in memory.
-fn run_plain<R>(
+pub(super) fn run_plain<R>(
     session: &mut Session,
     shape: [usize; 4],
     tensor: &[f32],
@@ -434,15 +446,23 @@ fn profile(spec: &ModelSpec, input: &str) -> Profile {
 /// # Errors
 /// [`InferError::ModelMissing`] or [`InferError::ModelChanged`].
 pub fn check_file(spec: &ModelSpec, file: &Path) -> Result<(), InferError> {
-    let missing = || InferError::ModelMissing { model: spec.name.to_string(), path: file.to_path_buf() };
+    check_digest(&spec.name, file, spec.sha256.as_deref())
+}
+
+/// The same by a model's name and the SHA-256 it should have, in lower case.
+pub(super) fn check_digest(name: &str, file: &Path, declared: Option<&str>) -> Result<(), InferError> {
+    let missing = || InferError::ModelMissing { model: name.to_owned(), path: file.to_path_buf() };
     let mut opened = File::open(file).map_err(|_| missing())?;
-    let Some(declared) = &spec.sha256 else { return Ok(()) };
-    let found = sha256(&mut opened).map_err(|error| InferError::Model { model: spec.name.to_string(), reason: error.to_string() })?;
-    match found == *declared {
+    let Some(declared) = declared else { return Ok(()) };
+    let found = sha256(&mut opened).map_err(|error| InferError::Model { model: name.to_owned(), reason: error.to_string() })?;
+    match found == declared {
         true => Ok(()),
-        false => {
-            Err(InferError::ModelChanged { model: spec.name.to_string(), path: file.to_path_buf(), declared: declared.clone(), found })
-        }
+        false => Err(InferError::ModelChanged {
+            model: name.to_owned(),
+            path: file.to_path_buf(),
+            declared: declared.to_owned(),
+            found,
+        }),
     }
 }
 

@@ -136,7 +136,7 @@ fn letterbox(width: usize, height: usize, size: usize) -> ((usize, usize), f64) 
 }
 
 /// Y'CbCr to R'G'B' of 0..=255, with what the range takes away put back.
-struct Conversion {
+pub(super) struct Conversion {
     luma_zero: f32,
     luma: f32,
     cr_to_r: f32,
@@ -146,7 +146,7 @@ struct Conversion {
 }
 
 impl Conversion {
-    fn new(range: Range, matrix: Matrix) -> Self {
+    pub fn new(range: Range, matrix: Matrix) -> Self {
         // Luma's shares of red and blue: ITU-R BT.601 and BT.709.
         let (kr, kb) = match matrix {
             Matrix::Bt601 => (0.299, 0.114),
@@ -160,6 +160,14 @@ impl Conversion {
         };
         let (to_r, to_b) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
         Self { luma_zero, luma, cr_to_r: to_r, cb_to_g: -to_b * kb / kg, cr_to_g: -to_r * kr / kg, cb_to_b: to_b }
+    }
+
+    /// Red, green, blue; what a coder overshot is cut off.
+    #[inline]
+    pub fn rgb(&self, y: f32, cb: f32, cr: f32) -> [f32; 3] {
+        let (luma, cb, cr) = ((y - self.luma_zero) * self.luma, cb - 128.0, cr - 128.0);
+        let rgb = [luma + self.cr_to_r * cr, luma + self.cb_to_g * cb + self.cr_to_g * cr, luma + self.cb_to_b * cb];
+        rgb.map(|value| value.clamp(0.0, 255.0))
     }
 }
 

@@ -1,0 +1,204 @@
+//! `scrim-bench ocr [FRAMES]`: words found on 720p frames by size, ground and contrast, in the mirror too, and what a read costs on one thread.
+
+use std::time::Instant;
+
+use scrim_host::geometry::Rect;
+use scrim_host::infer::ocr::{Block, Files, Reader, ReaderOptions};
+use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
+use scrim_host::vision::color::{Rgb, rgb_of};
+
+use super::model::{asset, runtime};
+use crate::clip;
+use crate::typeset::{Drawn, Style, Typeface};
+
+const SIZE: (usize, usize) = (1280, 720);
+/// Of the font, in pixels.
+const SIZES: [f32; 6] = [12.0, 16.0, 20.0, 24.0, 32.0, 48.0];
+/// What the detection network sees of the frame, in pixels.
+const SCANS: [(usize, usize); 3] = [(640, 360), (960, 540), (1280, 720)];
+/// Luma steps between text and ground.
+const CONTRASTS: [u8; 4] = [24, 40, 80, 160];
+const PHRASES: [&str; 12] = [
+    "the quick brown fox", "holy shit that was close", "subscribe for more", "what the fuck is this", "level 42 boss fight",
+    "you stupid bitch", "good game everyone", "donated $5.00 thanks", "fuck off and die", "see you tomorrow", "kill yourself now", "hello from Berlin",
+];
+
+/// # Errors
+/// When set-up has not fetched the models, the font, the pictures or ffmpeg.
+pub fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let frames: usize = arguments.first().map_or(Ok(6), |frames| frames.parse())?;
+    let face = Typeface::open("DejaVuSans.ttf")?;
+    let only = std::env::var("ONLY").unwrap_or_default();
+    if only == "costs" { return costs(&face); }
+    for scan in SCANS.into_iter().filter(|s| only.is_empty() || only == s.0.to_string()) {
+        println!("\nthe whole frame seen at {}x{}: words read / found, of all drawn", scan.0, scan.1);
+        println!("{:24}{}", "ground", SIZES.map(|size| format!("{size:>15} px")).concat());
+        for mirrored in [false, true] {
+            for (name, grounds) in grounds(frames)? {
+                let mut row = format!("{:24}", if mirrored { format!("{name}, mirrored") } else { name.to_owned() });
+                for size in SIZES {
+                    let score = tried(&face, &grounds, scan, size, None, mirrored)?;
+                    row += &format!("{:>18}", score.shown());
+                }
+                println!("{row}");
+            }
+        }
+    }
+    if !only.is_empty() && only != "contrast" { return Ok(()); }
+    println!("\nby contrast (luma steps) on a plain ground, seen at 1280x720");
+    for contrast in CONTRASTS {
+        let mut row = format!("{contrast:<24}");
+        for size in SIZES {
+            let score = tried(&face, &[plain(120), plain(60), plain(180)], SCANS[2], size, Some(contrast), false)?;
+            row += &format!("{:>18}", score.shown());
+        }
+        println!("{row}");
+    }
+    if only.is_empty() { costs(&face)?; }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Score {
+    drawn: usize,
+    read: usize,
+    found: usize,
+}
+
+impl Score {
+    fn shown(&self) -> String {
+        let share = |of: usize| of as f64 * 100.0 / self.drawn.max(1) as f64;
+        format!("{:.1} / {:.1} %", share(self.read), share(self.found))
+    }
+}
+
+fn reader(scan: (usize, usize)) -> anyhow::Result<Reader> {
+    let options = ReaderOptions { scan_pixels: scan.0 * scan.1, ..ReaderOptions::default() };
+    Ok(Reader::open(runtime()?, &Files::of(&scrim_toolchain::assets::folder()?), options)?)
+}
+
+fn tried(
+    face: &Typeface,
+    grounds: &[Frame],
+    scan: (usize, usize),
+    size: f32,
+    contrast: Option<u8>,
+    mirrored: bool,
+) -> anyhow::Result<Score> {
+    let mut reader = reader(scan)?;
+    let mut score = Score::default();
+    for (i, ground) in grounds.iter().enumerate() {
+        let mut frame = ground.clone();
+        let drawn = page(face, &mut frame, size, contrast, mirrored, i as u64);
+        let blocks = reader.read(&frame, &[])?;
+        let found = reader.find(&frame, &[])?;
+        for word in &drawn {
+            score.drawn += 1;
+            score.read += usize::from(was_read(word, &blocks));
+            score.found += usize::from(covered(&word.area, &found) > 0.7);
+            if !was_read(word, &blocks) && std::env::var_os("SHOW").is_some() {
+                let near: Vec<_> = blocks.iter().flat_map(Block::words).filter(|r| !r.area.intersection(&word.area).is_empty()).map(|r| (&r.text, r.confidence)).collect();
+                println!("  missed {} {near:?}", word.text);
+            }
+        }
+    }
+    Ok(score)
+}
+
+/// A dozen phrases over the frame, each dark or bright against what is below it.
+fn page(face: &Typeface, frame: &mut Frame, size: f32, contrast: Option<u8>, mirrored: bool, seed: u64) -> Vec<Drawn> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut phrases = PHRASES;
+    random.shuffle(&mut phrases);
+    let columns = if size > 30.0 { 1 } else { 2 };
+    let mut drawn = Vec::new();
+    for (i, phrase) in phrases.into_iter().take(6 * columns).enumerate() {
+        let x = (i % columns) as f32 * 620.0 + random.f32() * 60.0 + 10.0;
+        let y = (i / columns) as f32 * 118.0 + random.f32() * 30.0 + 6.0;
+        let at = if mirrored { SIZE.0 as f32 - x - 10.0 * size } else { x };
+        let below = mean_luma(frame, Rect::new(at, y, 10.0 * size, size));
+        let bright = below < 125.0;
+        let code = match contrast {
+            Some(contrast) => if bright { below as u8 + contrast } else { below as u8 - contrast },
+            None => if bright { random.u8(200..236) } else { random.u8(16..50) },
+        };
+        // A tint now and then.
+        let chroma = if contrast.is_none() && random.bool() { [random.u8(90..166), random.u8(90..166)] } else { [128, 128] };
+        let colour = rgb_of([code, chroma[0], chroma[1]], frame.range, frame.matrix);
+        drawn.extend(face.draw(frame, (x, y), phrase, &Style { mirrored, ..Style::new(size, colour) }));
+    }
+    drawn
+}
+
+fn mean_luma(frame: &Frame, area: Rect) -> f32 {
+    let luma = frame.planes()[0];
+    let rows = (area.y.max(0.0) as usize)..(area.bottom() as usize).min(frame.height);
+    let columns = (area.x.max(0.0) as usize)..(area.right() as usize).min(frame.width);
+    let count = (rows.len() * columns.len()).max(1);
+    rows.flat_map(|y| &luma[y * frame.width..][columns.clone()]).map(|&v| u32::from(v)).sum::<u32>() as f32 / count as f32
+}
+
+/// Whether the word is among those read where it was drawn.
+fn was_read(word: &Drawn, blocks: &[Block]) -> bool {
+    let (x, y) = word.area.center();
+    let holds = |area: &Rect| x >= area.x && x <= area.right() && y >= area.y && y <= area.bottom();
+    blocks.iter().flat_map(Block::words).any(|read| read.text.eq_ignore_ascii_case(&word.text) && holds(&read.area))
+}
+
+/// The share of an area that lies in the one of these that holds most of it.
+fn covered(area: &Rect, by: &[Rect]) -> f32 {
+    by.iter().map(|other| other.intersection(area).area() / area.area()).fold(0.0, f32::max)
+}
+
+fn plain(luma: u8) -> Frame {
+    let mut data = vec![128; i420_len(SIZE.0, SIZE.1)];
+    data[..SIZE.0 * SIZE.1].fill(luma);
+    Frame::new(FrameSeq(0), Micros::ZERO, SIZE.0, SIZE.1, Range::Limited, Matrix::Bt709, data)
+}
+
+fn grounds(frames: usize) -> anyhow::Result<Vec<(&'static str, Vec<Frame>)>> {
+    let shades = [16, 40, 90, 120, 160, 200, 235];
+    let clip = |name: &str| -> anyhow::Result<Vec<Frame>> {
+        let all = clip::scaled(&asset(name), SIZE.0, SIZE.1, 120)?;
+        let step = (all.len() / frames.max(1)).max(1);
+        Ok(all.into_iter().step_by(step).take(frames).collect())
+    };
+    Ok(vec![
+        ("plain", shades.into_iter().cycle().take(frames).map(plain).collect()),
+        ("photograph", vec![clip::scaled(&asset("astronaut.png"), SIZE.0, SIZE.1, 1)?.swap_remove(0); frames.div_ceil(2)]),
+        ("film (bigbuckbunny)", clip("bigbuckbunny.mp4")?),
+        ("street (bikes)", clip("bikes.mp4")?),
+    ])
+}
+
+fn costs(face: &Typeface) -> anyhow::Result<()> {
+    println!("\nmilliseconds on one thread, least of 5 (720p)");
+    for (lines, ground) in [(0, plain(60)), (1, plain(60)), (12, plain(60)), (12, clip::scaled(&asset("bikes.mp4"), SIZE.0, SIZE.1, 1)?.swap_remove(0))] {
+        let mut frame = ground;
+        for (i, phrase) in PHRASES.iter().take(lines).enumerate() {
+            face.draw(&mut frame, (100.0, 30.0 + 55.0 * i as f32), phrase, &Style::new(20.0, Rgb([255, 255, 255])));
+        }
+        for (name, within) in [("whole frame", vec![]), ("part of 256x64", vec![Rect::new(100.0 / 1280.0, 20.0 / 720.0, 0.2, 64.0 / 720.0)])] {
+            for scan in SCANS {
+                let mut fresh = f64::MAX;
+                for _ in 0..3 {
+                    fresh = fresh.min(timed(&mut reader(scan)?, |reader| reader.read(&frame, &within).map(drop))?);
+                }
+                let mut warm = reader(scan)?;
+                let (mut cached, mut find) = (f64::MAX, f64::MAX);
+                for _ in 0..5 {
+                    cached = cached.min(timed(&mut warm, |reader| reader.read(&frame, &within).map(drop))?);
+                    find = find.min(timed(&mut warm, |reader| reader.find(&frame, &within).map(drop))?);
+                }
+                println!("{lines:>3} lines, {name:16} at most {}x{}: read {fresh:.0}, again {cached:.0}, find {find:.0}", scan.0, scan.1);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn timed(reader: &mut Reader, work: impl FnOnce(&mut Reader) -> Result<(), scrim_host::infer::InferError>) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    work(reader)?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3)
+}
