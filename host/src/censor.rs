@@ -187,8 +187,8 @@ pub fn run_offline(
         let mut steps = Vec::new();
         while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= frame.at) {
             let outcome = policies.swap_now(swap.slot, swap.candidate, swap.config.into(), before);
-            if let Some(PolicyEvent::Committed { slot: Slot::Threshold, generation, commit_at, .. }) = outcome {
-                steps.push(Step::Commit(Commit { generation: number(generation), from: Micros(commit_at.0 + 1) }));
+            if let Some(PolicyEvent::Committed { slot, generation, commit_at, .. }) = outcome {
+                steps.push(Step::Commit(Commit { slot, generation: number(generation), from: Micros(commit_at.0 + 1) }));
             }
         }
         before = frame.at;

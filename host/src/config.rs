@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::media::frame::Micros;
-use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
+use crate::room::settings::{DetectorSettings, FailMode, LabelSet, MaskUnit, Settings, TextSettings};
 use crate::vision::color::Rgb;
 use crate::vision::cover::Style;
 use crate::vision::sampler::SamplerRule;
@@ -50,6 +50,8 @@ pub struct Config {
     pub cover: Cover,
     /// What looks at the frames, by name. Absent: one, `nudity`, with NudeNet 320n. An empty table: nothing is looked for, and every frame passes.
     pub detectors: BTreeMap<DetectorName, Detector>,
+    /// Text in the picture.
+    pub text: Text,
     /// Which plugin decides in which slot. A slot without one has the host's own default.
     pub policy: Policies,
     /// What a plugin may use, and when it is taken out of service.
@@ -71,6 +73,7 @@ impl Default for Config {
             room: Room::default(),
             cover: Cover::default(),
             detectors: BTreeMap::from([(DetectorName::nudity(), Detector::of("nudenet-320n"))]),
+            text: Text::default(),
             policy: Policies::default(),
             plugins: PluginLimits::default(),
             provider: Provider::default(),
@@ -235,6 +238,48 @@ impl Detector {
     }
 }
 
+/// Text in the picture: what is read goes to the text policy, and what that finds is covered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Text {
+    /// `true`: text is read, and what changed and is not read yet is covered where `fail_mode` is `closed`. `false`: it passes.
+    pub read: bool,
+    /// The shortest time between two reads of a picture that goes on changing, ms. Less finds more of what moves fast, and costs more.
+    #[schemars(range(min = 100, max = 10_000))]
+    pub every_ms: Millis,
+    /// How long one read may take, waiting included, ms.
+    #[schemars(range(min = 50, max = 10_000))]
+    pub budget_ms: Millis,
+    /// What is covered where something is found: the `word`, its `line`, or the `block` of lines that it is in.
+    pub mask: MaskUnit,
+    /// Readers of the whole host, each a thread.
+    #[schemars(range(max = 64))]
+    pub readers: NonZeroU32,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            // Two networks' memory and half a core a source is not taken without being asked for.
+            read: false,
+            // With a read of 250 ms and a delay of a second, what scrolls in is read before it leaves.
+            every_ms: Millis(400),
+            // Three times what a frame full of new text takes here.
+            budget_ms: Millis(600),
+            // What stands beside it is worth reading.
+            mask: MaskUnit::Word,
+            readers: nz(1),
+        }
+    }
+}
+
+impl Text {
+    fn settings(&self) -> Option<TextSettings> {
+        let rule = TextSettings { every: self.every_ms.micros(), budget: self.budget_ms.micros(), mask: self.mask };
+        self.read.then_some(rule)
+    }
+}
+
 /// A room's delay cannot hold a look of one of its detectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the delay leaves {longest} between two looks; the least delay that would work is {least}")]
@@ -378,6 +423,7 @@ impl Config {
             fail_mode: self.room.fail_mode,
             sampler: self.room.sampler.0,
             detectors,
+            text: self.text.settings(),
             patience,
             style: self.style(),
         })
@@ -385,6 +431,21 @@ impl Config {
 
     /// Relations between settings that each are fine.
     fn relations(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.text.read && self.text.budget_ms >= self.room.delay_ms {
+            let (delay, budget) = (self.room.delay_ms, self.text.budget_ms);
+            faults.push(Fault::relating(
+                &["text", "budget_ms"],
+                format!("a read ({budget}) does not fit into room.delay_ms = {}: every new text would leave covered", delay.0),
+                format!("set room.delay_ms to more than {}, better {}", budget.0, budget.0 + self.text.every_ms.0),
+                &[&["room", "delay_ms"], &["text", "read"]],
+            ));
+        }
+        faults.extend(self.look_relations());
+        faults
+    }
+
+    fn look_relations(&self) -> Vec<Fault> {
         let budget = |detector: &Detector| detector.look_budget_ms.unwrap_or(LOOK_BUDGET_MS_NOMINAL);
         let Some((name, slowest)) = self.detectors.iter().max_by_key(|(_, detector)| budget(detector)) else { return Vec::new() };
         let Err(short) = self.room.look_max(budget(slowest).micros(), FRAME_MS_NOMINAL.micros()) else { return Vec::new() };

@@ -11,7 +11,9 @@ use crate::infer::InferError;
 use crate::infer::alone::Together;
 use crate::infer::batcher::{Batcher, BatcherConfig};
 use crate::infer::cost::LookCost;
+use crate::infer::desk::{Desk, LateDesk};
 use crate::infer::model::Weights;
+use crate::infer::ocr::{Files, ReaderOptions};
 use crate::infer::onnx::{OnnxDetector, SessionOptions};
 use crate::infer::provider::{GpuOptions, ProviderReport};
 use crate::infer::registry::Registry;
@@ -40,6 +42,8 @@ pub enum HostError {
     Infer(#[from] InferError),
     #[error("the models can't be found: {0}")]
     Assets(#[from] scrim_toolchain::assets::AssetError),
+    #[error("text.read: {0}")]
+    Reader(InferError),
     #[error("detectors.{detector}: {source}")]
     Detector { detector: String, source: InferError },
     #[error("detectors.{detector}: no label of {model} matches {glob:?}; it has {}", labels.join(", "))]
@@ -69,6 +73,8 @@ pub struct Host {
     costs: BTreeMap<Arc<str>, LookCost>,
     executor: Executor,
     admission: Mutex<Admission>,
+    desk: LateDesk,
+    opening: Mutex<()>,
 }
 
 impl Host {
@@ -85,7 +91,7 @@ impl Host {
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
             workers: cores() as f64,
         }));
-        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission })
+        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission, desk: LateDesk::default(), opening: Mutex::default() })
     }
 
     /// The frame path's settings for frames `frame` apart, by this host's configuration or a room's.
@@ -97,7 +103,23 @@ impl Host {
             let of = self.lookouts.values().find(|l| **l.batcher.name() == *model);
             of.map_or(Micros::ZERO, |l| Micros(l.batcher.look_budget().as_micros() as u64))
         };
-        Ok(config.settings(budget, frame, PATIENCE)?)
+        let settings = config.settings(budget, frame, PATIENCE)?;
+        if settings.text.is_some() {
+            self.open_desk()?;
+        }
+        Ok(settings)
+    }
+
+    /// Opens the readers, unless they are open.
+    fn open_desk(&self) -> Result<(), HostError> {
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.desk.get().is_none() {
+            let files = Files::of(&scrim_toolchain::assets::folder()?);
+            let threads = self.config.text.readers.get() as usize;
+            let desk = Desk::open(runtime()?, &files, &ReaderOptions::default(), threads).map_err(HostError::Reader)?;
+            let _first = self.desk.set(desk);
+        }
+        Ok(())
     }
 
     /// Takes a live source on, or says what it would take too much of.
@@ -124,7 +146,8 @@ impl Host {
             let (Some(cost), Some(lookout)) = (self.costs.get(name), self.lookouts.get(name)) else { return 0.0 };
             cost.of(format.width, format.height) * cores() as f64 / lookout.batcher.config().workers.max(1) as f64
         };
-        Demand::of(settings, format, cost)
+        let read = self.desk.get().map_or(0.0, |desk| desk.cost(format.width, format.height));
+        Demand::of(settings, format, cost, read * cores() as f64 / f64::from(self.config.text.readers.get()))
     }
 
     /// A live source has ended.
@@ -173,7 +196,7 @@ impl Host {
     pub fn configured_policies(&self, recorder: Option<Arc<Recorder>>, observer: Observer) -> Result<Policies, HostError> {
         let policies = self.policies(recorder, observer);
         let configured = &self.config.policy;
-        for (slot, policy) in [(Slot::Cascade, &configured.cascade), (Slot::Threshold, &configured.threshold)] {
+        for (slot, policy) in [(Slot::Cascade, &configured.cascade), (Slot::Text, &configured.text), (Slot::Threshold, &configured.threshold)] {
             let Some(policy) = policy else { continue };
             let failed = |reason: String| HostError::Policy { slot, reason };
             let (candidate, config) = self.candidate(policy).map_err(|error| failed(error.to_string()))?;
@@ -189,7 +212,7 @@ impl Host {
 
     /// The judges of a source: its detectors and its room's policies. `number` is the source's own in this process.
     pub fn judges(&self, number: u64, source: types::Source, policies: Policies, observer: Observer) -> Judges {
-        Judges::new(number, source, self.lookouts.clone(), policies, observer)
+        Judges::new(number, source, self.lookouts.clone(), self.desk.clone(), policies, observer)
     }
 
     /// A configured policy as something that can be put into a slot, with its settings as JSON.

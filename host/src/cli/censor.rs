@@ -36,6 +36,9 @@ pub struct Args {
     /// The fill of solid covers, '#rrggbb'
     #[arg(long)]
     color: Option<Color>,
+    /// Read the text in the picture, and cover what the text policy finds in it (--policy text=…)
+    #[arg(long)]
+    read: bool,
     /// Run as live, at the clip's own pace and with the room's delay; without it the whole clip is look-ahead
     #[arg(long)]
     realtime: bool,
@@ -69,11 +72,7 @@ impl FromStr for InSlot {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (slot, plugin) = text.split_once('=').ok_or("give SLOT=NAME@VERSION, such as cascade=skin-cascade@2.0.0")?;
-        let slot: Slot = slot.parse()?;
-        if slot == Slot::Text {
-            return Err("a clip's pictures have no text slot; `scrim judge` asks a text policy".to_owned());
-        }
-        Ok(Self { slot, plugin: plugin.parse().map_err(|error| format!("{error}"))? })
+        Ok(Self { slot: slot.parse()?, plugin: plugin.parse().map_err(|error| format!("{error}"))? })
     }
 }
 
@@ -193,6 +192,7 @@ fn configured(args: &Args) -> Result<Config, Failure> {
     }
     config.cover.style = args.style.unwrap_or(config.cover.style);
     config.cover.color = args.color.unwrap_or(config.cover.color);
+    config.text.read |= args.read;
     config.room.sampler = args.sampler.unwrap_or(config.room.sampler);
     for InSlot { slot, plugin } in &args.policy {
         let place = match slot {
@@ -201,6 +201,11 @@ fn configured(args: &Args) -> Result<Config, Failure> {
             Slot::Text => &mut config.policy.text,
         };
         *place = Some(with_settings(plugin, place.as_ref()));
+    }
+    if config.text.read && config.policy.text.is_none() {
+        return Err(Failure::Usage(anyhow!(
+            "text is to be read, but nothing judges it: name a policy with --policy text=NAME@VERSION or under policy.text in the configuration"
+        )));
     }
     Ok(config)
 }

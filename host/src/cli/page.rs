@@ -12,7 +12,7 @@ use crate::media::file::Probe;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
 use crate::report::{Clip, Cover, Decision, Event, EventKind, Look, LookKind, Previews, Report, ReportFrame};
-use crate::room::note::Note;
+use crate::room::note::{Finding, Judging, Note};
 use crate::room::source;
 use crate::vision::change::Signature;
 use crate::vision::cover::{Style, cover};
@@ -97,6 +97,7 @@ impl Page {
                         .as_ref()
                         .map_or_else(|| decision.summary.clone(), |fault| format!("{}; {fault}", decision.summary)),
                 }),
+                Note::Judged(judging) => self.report.decisions.extend(judged(judging)),
                 Note::Event(_) => {}
             }
         }
@@ -112,6 +113,18 @@ impl Page {
         let html = self.report.to_html().context("making the report")?;
         std::fs::write(path, html).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// What was found in words, without the words.
+fn judged(judging: &Judging) -> Vec<Decision> {
+    let decision = |text: String| Decision { at: judging.at, slot: "text".to_owned(), policy: word(&judging.medium), text };
+    let found = |Finding { finding, verdict, .. }: &Finding| {
+        let counts = if verdict.counts { "covered" } else { "not covered" };
+        let (category, words) = (finding.category.as_str(), finding.count);
+        decision(format!("{category}, {words} word(s), {counts}: {:.2} at {:.2}; {}", finding.confidence, verdict.threshold, finding.reason))
+    };
+    let fault = judging.fault.iter().map(|fault| decision(format!("{} words not judged: {fault}", judging.words)));
+    fault.chain(judging.findings.iter().map(found)).collect()
 }
 
 /// The events that the timeline shows. A refusal has no time of its own: it stands where the event before it does.

@@ -73,6 +73,19 @@ pub fn facts(host: &Host, outcome: &Outcome, notes: &[Note]) -> Vec<(String, Str
     fact("covered", format!("{:.2} % of the picture on average; masks on {} frames", outcome.covered * 100.0, counts.masked));
     let full: u64 = counts.full_covers.values().sum();
     fact("full covers", listed(full.to_string(), counts.full_covers.iter().map(|(why, number)| format!("{number} {}", word(why)))));
+    let text = &counts.text;
+    if text.reads + text.pending > 0 {
+        fact(
+            "text",
+            format!(
+                "{} reads, {} lines, {} judgements; masks on {} frames, something pending on {}",
+                text.reads, text.lines, text.judgements, text.masked, text.pending
+            ),
+        );
+    }
+    if text.reads_failed + text.judgements_failed > 0 {
+        fact("text lost", format!("{} reads and {} judgements failed", text.reads_failed, text.judgements_failed));
+    }
     if counts.passed_unjudged > 0 {
         fact("unjudged", format!("{} frames passed, since the room fails open", counts.passed_unjudged));
     }

@@ -55,6 +55,10 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(adaptive|prototype|fixed:[1-9][0-9]{0,3})$", example = "adaptive")]
     pub sampler: Option<String>,
+    /// `true`: text in the picture is read, and what the text policy finds in it is covered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, example = false)]
+    pub read: Option<bool>,
     /// What becomes of a chat message in which something is found: `mask` or `refuse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(mask|refuse)$", example = "mask")]
@@ -98,13 +102,14 @@ impl RoomSettings {
 }
 
 /// Where a room's key lies in the whole configuration.
-const PLACES: [(&str, &str, &str); 11] = [
+const PLACES: [(&str, &str, &str); 12] = [
     ("fail_mode", "room", "fail_mode"),
     ("delay_ms", "room", "delay_ms"),
     ("hold_ms", "room", "hold_ms"),
     ("look_max_ms", "room", "look_max_ms"),
     ("skip_max_ms", "room", "skip_max_ms"),
     ("sampler", "room", "sampler"),
+    ("read", "text", "read"),
     ("chat", "room", "chat"),
     ("sound", "room", "sound"),
     ("mute_with", "room", "mute_with"),

@@ -8,6 +8,7 @@ pub mod alone;
 pub mod batcher;
 pub mod classifier;
 pub mod cost;
+pub mod desk;
 pub mod detector;
 pub mod error;
 mod fixed;

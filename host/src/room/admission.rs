@@ -51,7 +51,10 @@ impl Demand {
     ///
     /// What a detector needs of a worker is the density of its looks: what one costs, over the time in which it has to be over, its budget, or
     /// over the time until the next one where that is shorter. A look that comes beside those of the clock waits for them, or is left out.
-    pub fn of(settings: &Settings, format: &Format, look_cost: impl Fn(&str) -> f64) -> Self {
+    ///
+    /// A read takes `read_cost` seconds of a worker, and one is begun as often as the settings let it: a read is put off, not lost, when it
+    /// takes longer, since what is not read stays covered.
+    pub fn of(settings: &Settings, format: &Format, look_cost: impl Fn(&str) -> f64, read_cost: f64) -> Self {
         let frames_per_s = format.frames_per_s.max(0.0);
         // The frames of one delay, the one that comes in and the one that is held.
         let frames = (settings.delay.0 as f64 / 1e6 * frames_per_s).ceil() as u64 + 2;
@@ -60,7 +63,8 @@ impl Demand {
             let within = f64::from(d.look_budget.as_secs_f32()).min(1.0 / looks_per_s.max(f64::MIN_POSITIVE));
             look_cost(&d.name).max(0.0) / within
         };
-        let densities = || settings.detectors.iter().map(density);
+        let reads = settings.text.map(|text| (read_cost / f64::from(text.every.as_secs_f32())).min(1.0));
+        let densities = || settings.detectors.iter().map(density).chain(reads);
         Self {
             delay_line_bytes: frames.saturating_mul(i420_len(format.width, format.height) as u64),
             pixels_per_s: (frames_per_s * (format.width * format.height) as f64).ceil() as u64,
@@ -242,13 +246,14 @@ mod tests {
                 look_budget: Micros::from_millis(60),
                 cover: LabelSet::new(["FACE_*"]),
             }],
+            text: None,
             patience: Micros::ZERO,
             style: crate::vision::cover::Style::default(),
         }
     }
 
     fn demand(delay_ms: u64) -> Demand {
-        Demand::of(&settings(delay_ms), &HD, |_| 0.015)
+        Demand::of(&settings(delay_ms), &HD, |_| 0.015, 0.0)
     }
 
     const LIMITS: Limits = Limits { delay_line_bytes: 64 << 20, pixels_per_s: 100_000_000, workers: 2.0 };
@@ -288,7 +293,7 @@ mod tests {
         let limits = Limits { delay_line_bytes: u64::MAX, pixels_per_s: u64::MAX, workers: 2.0 };
         let taken = |cost: f64| {
             let mut admission = Admission::new(limits);
-            (0..99).take_while(|id| admission.admit(&id.to_string(), Demand::of(&settings(400), &HD, |_| cost)).is_ok()).count()
+            (0..99).take_while(|id| admission.admit(&id.to_string(), Demand::of(&settings(400), &HD, |_| cost, 0.0)).is_ok()).count()
         };
         // Seven looks of 14.9 ms take four turns of two and so 59.6 of the 60 ms; elsewhere the bound is more careful.
         assert_eq!([0.0149, 0.018, 0.023, 0.029, 0.045].map(taken), [7, 5, 4, 3, 1]);
@@ -306,7 +311,7 @@ mod tests {
 
     #[test]
     fn detectors_that_are_too_slow_are_refused_by_name_of_the_resource() {
-        let slow = Demand::of(&settings(400), &HD, |_| 0.5);
+        let slow = Demand::of(&settings(400), &HD, |_| 0.5, 0.0);
         let refused = Admission::new(LIMITS).admit("a", slow).expect_err("nine looks a second of half a second");
         assert_eq!(refused.resource, Resource::Workers);
         let unknown = Demand { workers: f64::NAN, ..demand(400) };

@@ -2,7 +2,8 @@
 //! the host's own defaults where one of these fails (invariant 7):
 //!
 //! - cascade: every detector looks;
-//! - threshold: a detection counts at the lower of its base and the plugin's last `current()`.
+//! - threshold: a detection counts at the lower of its base and the plugin's last `current()`;
+//! - text: none; what could not be judged goes by the room's fail mode.
 //!
 //! What always holds: each request is answered exactly once, at the latest at its deadline; a policy's answer that comes later is dropped,
 //! counted and recorded as late. Nothing here waits, except [`Judges::ask`], which files use.
@@ -13,13 +14,15 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::look::Why;
-use super::note::{Decision, Looking, Note, Observer, Weighing};
+use super::note::{Decision, Finding, Judging, Looking, Medium, Note, Observer, Weighing};
 use super::policies::{Answered, POLICY_DEADLINE, Policies, number};
-use super::source::{Answer, LookId, Request};
+use super::source::{Answer, JudgeId, LookId, Request};
 use crate::infer::batcher::{Batcher, LookRequest, LookResult};
+use crate::infer::desk::LateDesk;
+use crate::infer::ocr::ReadWord;
 use crate::infer::model::Thresholds;
 use crate::media::frame::{FrameSeq, Micros};
-use crate::plugin::types::{self, Hints, Reply, Slot};
+use crate::plugin::types::{self, Hints, Place, Reply, Slot, Utterance, Word};
 use crate::telemetry::frame_span;
 use crate::vision::detection::{Detection, Verdict};
 use crate::vision::thumbnail::Thumbnail;
@@ -39,17 +42,28 @@ struct Inner {
     number: u64,
     source: Arc<types::Source>,
     lookouts: BTreeMap<Arc<str>, Lookout>,
+    desk: LateDesk,
     policies: Policies,
     observer: Observer,
 }
+
+/// The detector's name that findings in text on the screen are weighed under.
+pub const TEXT: &str = "text";
 
 /// The judges of one source.
 #[derive(Clone)]
 pub struct Judges(Arc<Inner>);
 
 impl Judges {
-    pub fn new(number: u64, source: types::Source, lookouts: BTreeMap<Arc<str>, Lookout>, policies: Policies, observer: Observer) -> Self {
-        Self(Arc::new(Inner { number, source: Arc::new(source), lookouts, policies, observer }))
+    pub fn new(
+        number: u64,
+        source: types::Source,
+        lookouts: BTreeMap<Arc<str>, Lookout>,
+        desk: LateDesk,
+        policies: Policies,
+        observer: Observer,
+    ) -> Self {
+        Self(Arc::new(Inner { number, source: Arc::new(source), lookouts, desk, policies, observer }))
     }
 
     /// The room's policies.
@@ -100,6 +114,17 @@ impl Judges {
                 let _span = frame_span(id.seq, at).entered();
                 inner.policies.ask(at, question, patience, move |answered| reply(judges.weighed(id, at, detections, answered)));
             }
+            Request::Read { frame, within, deadline } => {
+                let left = Duration::from(deadline.saturating_sub(now)).min(Duration::from_secs(86_400));
+                let seq = frame.seq;
+                let Some(desk) = inner.desk.get() else { return reply(Answer::ReadFailed { seq }) };
+                let read = move |read| match read {
+                    Ok(blocks) => reply(Answer::Read { seq, blocks }),
+                    Err(_) => reply(Answer::ReadFailed { seq }),
+                };
+                desk.submit(frame, within, Instant::now() + left, Box::new(read));
+            }
+            Request::Judge { id, at, is_final, words } => inner.judge(id, at, is_final, words, patience, Box::new(reply)),
         }
     }
 
@@ -110,9 +135,11 @@ impl Judges {
             Request::Look { id, .. } => Answer::Failed { id: id.clone() },
             Request::Screen { frame, detectors, .. } => Answer::Screened { seq: frame.seq, look: detectors.clone() },
             Request::Weigh { id, detections, .. } => self.0.default_weighing(id.clone(), detections),
+            Request::Read { frame, .. } => Answer::ReadFailed { seq: frame.seq },
+            Request::Judge { id, .. } => Answer::Judged { id: *id, flagged: None },
         };
         let far = match &request {
-            Request::Look { deadline, .. } => deadline.saturating_sub(Micros(60_000_000)),
+            Request::Look { deadline, .. } | Request::Read { deadline, .. } => deadline.saturating_sub(Micros(60_000_000)),
             _ => Micros::ZERO,
         };
         self.dispatch(request, far, move |answer| _ = tell.send(answer));
@@ -183,6 +210,81 @@ impl Inner {
         Answer::Weighed { id, generation, verdicts }
     }
 
+    /// Text policy, then threshold policy.
+    fn judge(self: &Arc<Self>, id: JudgeId, at: Micros, is_final: bool, words: Vec<ReadWord>, patience: Option<Duration>, reply: ReplyTo) {
+        let word = |word: &ReadWord| Word { text: word.text.clone(), confidence: word.confidence, place: Place::Area(word.area) };
+        let utterance = Utterance {
+            id: format!("{}-page-{}", self.source.id, id.page),
+            revision: id.revision,
+            is_final,
+            source: (*self.source).clone(),
+            speaker: self.source.owner.clone(),
+            addressees: Vec::new(),
+            reply_to: None,
+            language: None,
+            words: words.iter().map(word).collect(),
+        };
+        let judges = self.clone();
+        let question = types::Request::Judge { utterance: Arc::new(utterance) };
+        self.policies.ask(at, question, patience, move |answered| {
+            let findings = match answered.result {
+                Ok(Reply::Findings(findings)) => findings,
+                Ok(_) => return reply(judges.unjudged(id, at, words.len(), "it answered something else".to_owned())),
+                Err(why) => return reply(judges.unjudged(id, at, words.len(), why)),
+            };
+            let detection = |finding: &types::Finding| Detection {
+                detector: TEXT.into(),
+                label: finding.category.as_str().into(),
+                confidence: finding.confidence,
+                area: area(&words, finding),
+                trail: None,
+            };
+            let detections: Vec<Detection> = findings.iter().map(detection).collect();
+            if detections.is_empty() {
+                return reply(judges.found(id, at, is_final, &words, &findings, &detections, &[]));
+            }
+            let question = types::Request::Weigh { source: judges.source.clone(), found: detections.clone() };
+            let asked = judges.clone();
+            asked.policies.ask(at, question, patience, move |answered| {
+                let verdicts = match answered.result {
+                    Ok(Reply::Verdicts(verdicts)) if verdicts.len() == detections.len() => verdicts,
+                    _ => judges.default_verdicts(&detections),
+                };
+                reply(judges.found(id, at, is_final, &words, &findings, &detections, &verdicts));
+            });
+        });
+    }
+
+    fn unjudged(&self, id: JudgeId, at: Micros, words: usize, fault: String) -> Answer {
+        let findings = Vec::new();
+        (self.observer)(Note::Judged(Judging { medium: Medium::Screen, at, words, is_final: false, findings, fault: Some(fault) }));
+        Answer::Judged { id, flagged: None }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what was asked, and both answers")]
+    fn found(
+        &self,
+        id: JudgeId,
+        at: Micros,
+        is_final: bool,
+        words: &[ReadWord],
+        findings: &[types::Finding],
+        detections: &[Detection],
+        verdicts: &[Verdict],
+    ) -> Answer {
+        let mut flagged = vec![false; words.len()];
+        let mut told = Vec::new();
+        for ((finding, detection), verdict) in findings.iter().zip(detections).zip(verdicts) {
+            let span = finding.first as usize..(finding.first as usize).saturating_add(finding.count as usize).min(words.len());
+            if verdict.counts && let Some(span) = flagged.get_mut(span) {
+                span.fill(true);
+            }
+            told.push(Finding { finding: finding.clone(), detection: detection.clone(), verdict: *verdict });
+        }
+        (self.observer)(Note::Judged(Judging { medium: Medium::Screen, at, words: words.len(), is_final, findings: told, fault: None }));
+        Answer::Judged { id, flagged: Some(flagged) }
+    }
+
     /// A detection counts at the lower of its base and the plugin's last `current()`.
     fn default_verdicts(&self, detections: &[Detection]) -> Vec<Verdict> {
         let current = self.policies.slot(Slot::Threshold).current();
@@ -213,6 +315,12 @@ impl Inner {
             cpu_us,
         }));
     }
+}
+
+/// The area of the words that something was found in.
+fn area(words: &[ReadWord], finding: &types::Finding) -> Option<crate::geometry::Rect> {
+    let words = words.iter().skip(finding.first as usize).take(finding.count as usize);
+    words.map(|word| word.area).reduce(|a, b| a.hull(&b))
 }
 
 fn summary(detections: &[Detection], verdicts: &[Verdict]) -> String {

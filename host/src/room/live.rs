@@ -21,7 +21,7 @@ pub const TOLD_MAX: usize = 256;
 #[derive(Debug)]
 pub enum Told {
     Answer(Answer),
-    /// The threshold slot has a new generation.
+    /// A slot has a new generation.
     Commit(Commit),
     /// New settings, for the frames captured from now on.
     Configure(Arc<Settings>),
@@ -74,7 +74,7 @@ pub async fn run(
                 let now = clock.as_ref().map_or(Micros::ZERO, StreamClock::now);
                 match told {
                     Told::Answer(answer) => source.answer(answer, now),
-                    Told::Commit(commit) => source.committed(commit.generation, commit.from),
+                    Told::Commit(commit) => source.changed(commit, now),
                     Told::Configure(settings) => source.configure(settings, now),
                 }
             }
@@ -138,6 +138,7 @@ mod tests {
                 look_budget: Micros::from_millis(60),
                 cover: LabelSet::new(["FACE_*"]),
             }],
+            text: None,
             patience: Micros::from_millis(70),
             style: crate::vision::cover::Style::default(),
         })

@@ -10,6 +10,7 @@ pub mod mutant;
 pub mod note;
 pub mod offline;
 pub mod policies;
+pub mod reading;
 pub mod settings;
 pub mod source;
 pub mod strain;

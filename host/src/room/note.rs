@@ -9,7 +9,7 @@ use super::look::Why;
 use super::source::LookId;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
-use crate::plugin::types::{Generation, Slot};
+use crate::plugin::types::{self, Generation, Slot};
 use crate::vision::detection::{Detection, Verdict};
 
 /// What a policy, or the host in its place, decided.
@@ -47,6 +47,37 @@ pub struct Weighing {
     pub verdicts: Vec<Verdict>,
 }
 
+/// Where words come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Medium {
+    Screen,
+    Speech,
+}
+
+/// Something that a text policy found, and what the threshold policy made of it.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub finding: types::Finding,
+    /// The same as a detection: the label is the category.
+    pub detection: Detection,
+    pub verdict: Verdict,
+}
+
+/// One judgement of an utterance. It holds no word of it.
+#[derive(Clone, Debug)]
+pub struct Judging {
+    pub medium: Medium,
+    /// Capture time of what was judged.
+    pub at: Micros,
+    pub words: usize,
+    /// No later revision follows.
+    pub is_final: bool,
+    pub findings: Vec<Finding>,
+    /// Why it was not judged.
+    pub fault: Option<String>,
+}
+
 /// What happened, in order.
 #[derive(Clone, Debug)]
 pub enum Note {
@@ -58,6 +89,7 @@ pub enum Note {
         detector: Arc<str>,
     },
     Weighed(Weighing),
+    Judged(Judging),
     Event(PolicyEvent),
 }
 

@@ -12,7 +12,7 @@ pub const LOOK_AHEAD: Micros = Micros::from_millis(2000);
 #[derive(Debug)]
 pub enum Step {
     Frame(Frame),
-    /// The threshold slot has a new generation.
+    /// A slot has a new generation.
     Commit(Commit),
 }
 
@@ -54,7 +54,7 @@ pub fn run<E>(
                 source.push(frame, now)?;
                 step(source, now)?;
             }
-            Step::Commit(commit) => source.committed(commit.generation, commit.from),
+            Step::Commit(commit) => source.changed(commit, now),
         }
     }
     source.finish(now);

@@ -62,9 +62,10 @@ impl Order {
     }
 }
 
-/// A new generation of the threshold policy, in force for what is captured from `from` on.
+/// A new generation of a policy, in force for what is captured from `from` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
+    pub slot: Slot,
     /// As [`super::source::Answer::Weighed`] counts them.
     pub generation: u64,
     pub from: Micros,
@@ -311,14 +312,12 @@ impl Policies {
         let slot = event.slot();
         let commit = match &event {
             PolicyEvent::Committed { generation, commit_at, .. } | PolicyEvent::RolledBack { generation, commit_at, .. } => {
-                Some(Commit { generation: number(*generation), from: Micros(commit_at.0.saturating_add(1)) })
+                Some(Commit { slot, generation: number(*generation), from: Micros(commit_at.0.saturating_add(1)) })
             }
             _ => None,
         };
         if let Some(commit) = commit {
-            if slot == Slot::Threshold {
-                lock(&self.0.sources).values().for_each(|entered| (entered.on_commit)(commit));
-            }
+            lock(&self.0.sources).values().for_each(|entered| (entered.on_commit)(commit));
             self.retire();
         }
         (self.0.observer)(Note::Event(event.clone()));

@@ -20,6 +20,8 @@ mod page;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::page::JudgeId;
 use self::line::{Line, LineId};
 use self::page::Page;
@@ -63,7 +65,7 @@ pub struct Covered {
 }
 
 /// Counters; all only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextCounts {
     pub reads: u64,
     pub reads_failed: u64,
@@ -131,6 +133,10 @@ impl Reading {
     /// The newest frame of the line was captured.
     pub fn captured(&mut self, line: &DelayLine, now: Micros) {
         let Some(e) = line.back() else { return };
+        if e.settings.text.is_none() {
+            self.lines.values_mut().for_each(Line::end);
+            return;
+        }
         let before = line.len().checked_sub(2).map(|i| &line[i]).filter(|before| before.shot == e.shot);
         // What moved one line moved its neighbours: the first that is found tells the others where to look.
         let (mut moved, mut seeks) = (None, SEEKS_MAX);

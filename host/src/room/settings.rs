@@ -46,6 +46,7 @@ pub struct DetectorSettings {
 /// What is covered where something is found in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum MaskUnit {
     /// The words that were found.
     Word,

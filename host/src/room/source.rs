@@ -16,11 +16,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
+pub use super::reading::JudgeId;
+use super::reading::{Ask, Reading, TextCounts};
 use super::mutant::{Mutant, mutant};
+use super::policies::Commit;
 use super::settings::{FailMode, Settings};
 use super::strain::Strain;
 use crate::geometry::Rect;
+use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, FrameSeq, Micros};
+use crate::plugin::types::Slot;
 use crate::vision::change::{Change, Signature};
 use crate::vision::detection::{Detection, Verdict};
 use crate::vision::sampler::{Sampler, Scene};
@@ -51,6 +56,10 @@ pub enum Request {
     Look { id: LookId, frame: Frame, why: Why, deadline: Micros },
     /// Ask the threshold policy; answer with [`Source::weighed`]. Detections carry the trail they were matched with.
     Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
+    /// Read the text in these areas; answer with [`Answer::Read`] or [`Answer::ReadFailed`].
+    Read { frame: Frame, within: Vec<Rect>, deadline: Micros },
+    /// Ask the text policy, and the threshold policy about what it finds; answer with [`Answer::Judged`].
+    Judge { id: JudgeId, at: Micros, is_final: bool, words: Vec<ReadWord> },
 }
 
 /// What was answered to a [`Request`].
@@ -74,6 +83,18 @@ pub enum Answer {
         generation: u64,
         verdicts: Vec<Verdict>,
     },
+    Read {
+        seq: FrameSeq,
+        blocks: Vec<Block>,
+    },
+    ReadFailed {
+        seq: FrameSeq,
+    },
+    /// One for each word that was asked about: whether it is to be covered. None where the policy failed.
+    Judged {
+        id: JudgeId,
+        flagged: Option<Vec<bool>>,
+    },
 }
 
 /// What a viewer sees of a frame.
@@ -90,6 +111,8 @@ pub enum Cover {
 pub struct Published {
     pub frame: Frame,
     pub cover: Cover,
+    /// Those of the masks that cover what is not read yet, or not judged.
+    pub pending: Vec<Rect>,
     /// Set where an open room let an unjudged frame pass.
     pub passed_unjudged: Option<Unjudged>,
     pub shot: u32,
@@ -115,6 +138,8 @@ pub struct Counts {
     pub masked: u64,
     /// Frames whose masks were wider since looks were late.
     pub widened: u64,
+    /// Of reading; all nought where no text is read.
+    pub text: TextCounts,
 }
 
 /// A gap between frames past this (and past `look_max`) starts a new shot.
@@ -141,6 +166,7 @@ pub struct Source {
     settings: Arc<Settings>,
     line: DelayLine,
     channels: BTreeMap<Arc<str>, Channel>,
+    reading: Reading,
     sampler: Sampler,
     newest: Option<Newest>,
     /// Frames since the last look or sample, and whether a cut lies among them.
@@ -170,6 +196,7 @@ impl Source {
             settings,
             line: DelayLine::new(),
             channels: BTreeMap::new(),
+            reading: Reading::default(),
             sampler: Sampler::default(),
             newest: None,
             since_sample: 0,
@@ -272,6 +299,7 @@ impl Source {
                 }
             }
         }
+        self.reading.captured(&self.line, now);
         self.collect(now);
         self.sample();
         let starves = self.starves();
@@ -286,6 +314,7 @@ impl Source {
         for channel in self.channels.values_mut() {
             channel.starved(&self.line);
         }
+        self.reading.finish(&self.line, now);
         self.collect(now);
     }
 
@@ -296,7 +325,11 @@ impl Source {
             Answer::Looked { id, detections } => self.looked(id, detections, now),
             Answer::Failed { id } => self.failed(&id, now),
             Answer::Weighed { id, generation, verdicts } => self.weighed(&id, generation, verdicts, now),
+            Answer::Read { seq, blocks } => self.reading.read(&self.line, seq, blocks, now),
+            Answer::ReadFailed { seq } => self.reading.failed(&self.line, seq, now),
+            Answer::Judged { id, flagged } => self.reading.judged(&self.line, id, flagged),
         }
+        self.collect(now);
     }
 
     /// The cascade's answer: which detectors shall look at the frame. A host whose cascade failed answers with all of them.
@@ -355,7 +388,7 @@ impl Source {
 
     /// Whether an answer is still awaited.
     pub fn is_waiting(&self) -> bool {
-        self.screening.is_some() || self.channels.values().any(Channel::any_out)
+        self.screening.is_some() || self.channels.values().any(Channel::any_out) || self.reading.is_waiting()
     }
 
     /// When [`Source::publish`] has something to do next, if nothing else happens before.
@@ -363,7 +396,8 @@ impl Source {
         let due = self.line.front().map(|e| e.frame.at + self.delay);
         let deadline = self.channels.values().filter_map(Channel::next_deadline).min();
         let starved = self.newest.as_ref().filter(|_| !self.line.is_empty()).and_then(|n| n.starves);
-        [due, deadline, starved, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
+        let read = self.reading.next_wake(&self.line);
+        [due, deadline, starved, read, self.shorter.map(|(_, at)| at)].into_iter().flatten().min()
     }
 
     /// A new generation of the threshold policy came into force, for the frames captured from `from` on. Until it has weighed one of
@@ -374,6 +408,18 @@ impl Source {
             self.commits.pop_first();
         }
         self.channels.values_mut().for_each(|channel| channel.committed(generation, from));
+    }
+
+    /// A new generation of one of the room's policies came into force. After one of the text policy, or of the one that weighs what it
+    /// finds, what can be read now is judged anew.
+    pub fn changed(&mut self, commit: Commit, now: Micros) {
+        if commit.slot == Slot::Threshold {
+            self.committed(commit.generation, commit.from);
+        }
+        if commit.slot != Slot::Cascade {
+            self.reading.committed(&self.line);
+            self.collect(now);
+        }
     }
 
     /// What is given up since looks come late.
@@ -407,6 +453,7 @@ impl Source {
         self.line.pop_front();
         let next = self.line.front().unwrap_or(&front);
         self.channels.values_mut().for_each(|channel| channel.forget(next));
+        self.reading.forget(if self.line.is_empty() { FrameSeq(front.frame.seq.0 + 1) } else { next.frame.seq });
         let line = &self.line;
         let newest = &self.settings;
         self.channels.retain(|name, _| newest.detector(name).is_some() || line.iter().any(|e| e.settings.detector(name).is_some()));
@@ -428,6 +475,9 @@ impl Source {
         for channel in self.channels.values_mut() {
             late += channel.expire(&self.line, now);
         }
+        if self.reading.next_wake(&self.line).is_some_and(|at| at <= now) {
+            self.reading.tick(&self.line, now);
+        }
         if late > 0 {
             self.counts.looks_failed += late as u64;
             for channel in self.channels.values_mut() {
@@ -448,11 +498,17 @@ impl Source {
             let masked = if mutant!(self.mutant, Mutant::OffByOneFrame) { self.line.get(1).unwrap_or(e) } else { e };
             masks.extend(channel.masks(masked));
         }
+        let text = self.reading.cover(e);
+        masks.extend(text.masks);
+        let closed = e.settings.fail_mode == FailMode::Closed;
+        let pending = if closed { text.pending } else { Vec::new() };
+        masks.extend(&pending);
+        self.counts.text = self.reading.counts();
         self.counts.widened += u64::from(!masks.is_empty() && self.strain() == Strain::Wide);
         self.counts.published += 1;
         let mut passed_unjudged = None;
         let cover = match unjudged {
-            Some((detector, reason)) if e.settings.fail_mode == FailMode::Closed => {
+            Some((detector, reason)) if closed => {
                 *self.counts.full_covers.entry(reason).or_default() += 1;
                 Cover::Full { detector, reason }
             }
@@ -463,7 +519,7 @@ impl Source {
                 Cover::Masks(masks)
             }
         };
-        Published { frame: e.frame.clone(), cover, passed_unjudged, shot: e.shot, settings: e.settings.clone() }
+        Published { frame: e.frame.clone(), cover, pending, passed_unjudged, shot: e.shot, settings: e.settings.clone() }
     }
 
     /// Puts the newest frame before the cascade if the sampler wants it and no look of it is under way.
@@ -528,8 +584,17 @@ impl Source {
         Some(latest.min().map_or(usual, |latest| usual.min(latest)).max(newest.at))
     }
 
-    /// Turns what the channels want into requests.
+    /// Turns what the channels and the reading want into requests.
     fn collect(&mut self, now: Micros) {
+        for ask in self.reading.take_wanted() {
+            match ask {
+                Ask::Read { seq, within, deadline } => {
+                    let Some(e) = entry(&self.line, seq) else { continue };
+                    self.requests.push_back(Request::Read { frame: e.frame.clone(), within, deadline: deadline.max(now) });
+                }
+                Ask::Judge { id, at, is_final, words } => self.requests.push_back(Request::Judge { id, at, is_final, words }),
+            }
+        }
         for (detector, channel) in &mut self.channels {
             for Wanted { seq, why, deadline } in channel.take_wanted() {
                 let Some(e) = entry(&self.line, seq) else { continue };

@@ -76,6 +76,7 @@ mod tests {
             fail_mode: FailMode::Closed,
             sampler: SamplerRule::Fixed(2),
             detectors: vec![detector],
+            text: None,
             patience: Micros::ZERO,
             style: crate::vision::cover::Style::default(),
         }));

@@ -28,7 +28,7 @@ use crate::plugin::events::PolicyEvent;
 use crate::plugin::prepare::Candidate;
 use crate::plugin::slot::Kept;
 use crate::plugin::types::{Request, Slot};
-use crate::room::note::{Decision, Note, Observer, Weighing};
+use crate::room::note::{Decision, Finding, Judging, Note, Observer, Weighing};
 use crate::room::policies::Policies;
 use crate::speech::SoundRule;
 use crate::store::{PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
@@ -388,6 +388,7 @@ impl Room {
             Note::Decision(decision) => _ = lock(&self.latest).insert(decision.slot, decision),
             Note::Skipped { .. } => metrics::counter!(meter::SKIPS).increment(1),
             Note::Weighed(weighing) => self.weighed(source, &weighing),
+            Note::Judged(judging) => self.judged(source, &judging),
             Note::Look(_) => {}
         }
     }
@@ -397,6 +398,20 @@ impl Room {
         for (detection, verdict) in weighing.detections.iter().zip(&weighing.verdicts).filter(|(_, verdict)| verdict.counts) {
             if self.is_news(source, &detection.label, now) {
                 self.tell("detection", detection_body(source, weighing.id.seq.0, detection, verdict.threshold));
+            }
+        }
+    }
+
+    /// Tells what was found in words, never the words.
+    fn judged(&self, source: &str, judging: &Judging) {
+        let now = self.shared.clock.now();
+        for Finding { finding, detection, verdict } in judging.findings.iter().filter(|found| found.verdict.counts) {
+            if self.is_news(source, &detection.label, now) {
+                let mut body = detection_body(source, judging.at.0, detection, verdict.threshold);
+                body["medium"] = json!(judging.medium);
+                body["severity"] = json!(finding.severity);
+                body["words"] = json!(finding.count);
+                self.tell("detection", body);
             }
         }
     }

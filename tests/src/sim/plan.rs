@@ -89,6 +89,7 @@ pub fn settings(rng: &mut Rng, first: bool) -> Arc<Settings> {
         fail_mode: if pick(rng, &[0, 0, 0, 1]) == 0 { FailMode::Closed } else { FailMode::Open },
         sampler: [SamplerRule::Adaptive, SamplerRule::Prototype, SamplerRule::Fixed(3)][pick(rng, &[0, 0, 1, 2]) as usize],
         detectors,
+        text: None,
         patience: Micros::from_millis(pick(rng, &[70, 0, 40])),
         style: scrim_host::vision::cover::Style::default(),
     })
