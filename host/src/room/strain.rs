@@ -114,6 +114,7 @@ mod tests {
                     Request::Weigh { id, detections, .. } => {
                         source.weighed(&id, 1, detections.iter().map(|_| Verdict { counts: true, threshold: 0.5 }).collect(), now);
                     }
+                    Request::Read { .. } | Request::Judge { .. } => panic!("no text is read here"),
                 }
             }
         }

@@ -13,6 +13,8 @@ pub const FRAMES_DROPPED: &str = "scrim_stream_frames_dropped_total";
 pub const FULL_COVERS: &str = "scrim_stream_full_covers_total";
 /// Counter: frames that an open room let pass unjudged. Label `reason`.
 pub const PASSED_UNJUDGED: &str = "scrim_stream_passed_unjudged_total";
+/// Counter: frames in which text that is not read or judged yet was covered.
+pub const FRAMES_PENDING: &str = "scrim_stream_frames_pending_total";
 /// Counter: looks asked for. Label `why`.
 pub const LOOKS: &str = "scrim_stream_looks_total";
 /// Counter: detectors that a cascade told not to look: inferences saved.
@@ -60,6 +62,7 @@ pub fn describe() {
     describe_counter!(FRAMES_DROPPED, Unit::Count, "frames lost, by reason");
     describe_counter!(FULL_COVERS, Unit::Count, "frames covered whole, by reason");
     describe_counter!(PASSED_UNJUDGED, Unit::Count, "frames that an open room let pass unjudged, by reason");
+    describe_counter!(FRAMES_PENDING, Unit::Count, "frames in which unread text was covered");
     describe_counter!(LOOKS, Unit::Count, "looks asked for, by reason");
     describe_counter!(SKIPS, Unit::Count, "inferences that cascades saved");
     describe_histogram!(LATENESS, Unit::Seconds, "from a frame's due time to its publication");

@@ -88,12 +88,13 @@ impl Stream {
         let mut count = 0_u64;
         while let Some((published, sequence, capture_us)) = self.next_published() {
             let Some(room) = room.upgrade() else { return };
-            let Published { mut frame, cover: how, passed_unjudged, shot, settings } = published;
+            let Published { mut frame, cover: how, pending, passed_unjudged, shot, settings } = published;
             let since = Instant::now();
             cover(&mut frame, areas(&how), settings.style);
             metrics::histogram!(meter::STAGE, "stage" => "cover").record(since.elapsed());
             let verdict = verdict_of(&how, passed_unjudged, shot);
             self.count(&verdict);
+            metrics::counter!(meter::FRAMES_PENDING).increment(u64::from(!pending.is_empty()));
             count += 1;
             let every = u64::from(room.shared.host.config.serve.audit_every);
             if every > 0 && count.is_multiple_of(every) {

@@ -57,6 +57,7 @@ impl Sim {
                 let latency = if self.faulty(0.15) { self.millis(5..60) } else { self.millis(1..6) };
                 self.after(latency, Event::Weighed { id, detections, trap });
             }
+            Request::Read { .. } | Request::Judge { .. } => unreachable!("no plan reads text"),
         }
         Ok(())
     }
