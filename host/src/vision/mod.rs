@@ -5,5 +5,6 @@ pub mod color;
 pub mod cover;
 pub mod detection;
 pub mod sampler;
+pub mod strokes;
 pub mod thumbnail;
 pub mod timeline;
