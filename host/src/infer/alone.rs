@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ort::session::Session;
 
+use super::onnx::session_builder;
 use super::runtime::Runtime;
 
 /// What the detectors of one batcher share.
@@ -46,8 +47,7 @@ pub(super) struct Alone {
 impl Alone {
     /// Its threads sleep between runs: a core that spins is one that a frame waits for.
     pub fn open(runtime: &Runtime, file: &Path, together: &Together) -> Result<Self, String> {
-        let builder = Session::builder(runtime.environment()).map_err(|error| error.to_string())?;
-        let builder = builder.with_intra_threads(together.threads).map_err(|error| error.to_string())?;
+        let builder = session_builder(runtime, together.threads)?;
         let mut builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
         let session = builder.commit_from_file(file).map_err(|error| error.to_string())?;
         Ok(Self { session, together: together.clone() })

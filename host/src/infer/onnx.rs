@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::value::TensorRef;
 use sha2::{Digest, Sha256};
 
@@ -120,10 +121,11 @@ impl OnnxDetector {
         profile: Option<&Profile>,
     ) -> Result<Self, OpenError> {
         let model = |reason: String| OpenError::Model(InferError::Model { model: spec.name.to_string(), reason });
-        let opened = open_session(runtime, file, options.threads, provider, &options.gpu, profile);
-        let session = opened.map_err(|reason| match provider {
-            Provider::Cpu => model(reason),
-            _ => OpenError::Provider(reason),
+        let builder = session_builder(runtime, options.threads).map_err(model)?;
+        let mut builder = provider::register(builder, provider, &options.gpu, profile).map_err(OpenError::Provider)?;
+        let session = builder.commit_from_file(file).map_err(|error| match provider {
+            Provider::Cpu => model(error.to_string()),
+            _ => OpenError::Provider(error.to_string()),
         })?;
         if session.inputs().len() != 1 {
             return Err(model(format!("has {} inputs; a detector takes one", session.inputs().len())));
@@ -284,19 +286,10 @@ impl OnnxDetector {
     }
 }
 
-/// A session on one provider; its runs use `threads` threads on the CPU. The error says what was wrong with the file, or missing.
-pub(super) fn open_session(
-    runtime: &Runtime,
-    file: &Path,
-    threads: usize,
-    provider: Provider,
-    gpu: &GpuOptions,
-    profile: Option<&Profile>,
-) -> Result<Session, String> {
+/// The beginning of every session; its runs use `threads` threads on the CPU.
+pub(super) fn session_builder(runtime: &Runtime, threads: usize) -> Result<SessionBuilder, String> {
     let builder = Session::builder(runtime.environment()).map_err(|error| error.to_string())?;
-    let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
-    let mut builder = provider::register(builder, provider, gpu, profile)?;
-    builder.commit_from_file(file).map_err(|error| error.to_string())
+    builder.with_intra_threads(threads).map_err(|error| error.to_string())
 }
 
 /// One run from a tensor anywhere in memory.

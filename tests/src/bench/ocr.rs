@@ -1,11 +1,13 @@
 //! `scrim-bench ocr [FRAMES]`: words found on 720p frames by size, ground and contrast, in the mirror too, and what a read costs on one thread.
 
-use std::time::Instant;
+use std::ops::Range;
 
+use cpu_time::ThreadTime;
 use scrim_host::geometry::Rect;
 use scrim_host::infer::ocr::{Block, Files, Reader, ReaderOptions};
-use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
+use scrim_host::media::frame::{self, Frame, FrameSeq, Matrix, Micros, i420_len};
 use scrim_host::vision::color::{Rgb, rgb_of};
+use scrim_host::vision::strokes::{BLOCK, Strokes};
 
 use super::model::{asset, runtime};
 use crate::clip;
@@ -18,6 +20,8 @@ const SIZES: [f32; 6] = [12.0, 16.0, 20.0, 24.0, 32.0, 48.0];
 const SCANS: [(usize, usize); 3] = [(640, 360), (960, 540), (1280, 720)];
 /// Luma steps between text and ground.
 const CONTRASTS: [u8; 4] = [24, 40, 80, 160];
+/// Luma steps by which every piece of a word has to stand out from a picture to be counted.
+const LEGIBLE: u8 = 40;
 const PHRASES: [&str; 12] = [
     "the quick brown fox", "holy shit that was close", "subscribe for more", "what the fuck is this", "level 42 boss fight",
     "you stupid bitch", "good game everyone", "donated $5.00 thanks", "fuck off and die", "see you tomorrow", "kill yourself now", "hello from Berlin",
@@ -29,15 +33,17 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let frames: usize = arguments.first().map_or(Ok(6), |frames| frames.parse())?;
     let face = Typeface::open("DejaVuSans.ttf")?;
     let only = std::env::var("ONLY").unwrap_or_default();
+    if only.is_empty() || only == "strokes" { strokes(&face, frames)?; }
     if only == "costs" { return costs(&face); }
+    let grounds = grounds(frames)?;
     for scan in SCANS.into_iter().filter(|s| only.is_empty() || only == s.0.to_string()) {
         println!("\nthe whole frame seen at {}x{}: words read / found, of all drawn", scan.0, scan.1);
         println!("{:24}{}", "ground", SIZES.map(|size| format!("{size:>15} px")).concat());
         for mirrored in [false, true] {
-            for (name, grounds) in grounds(frames)? {
-                let mut row = format!("{:24}", if mirrored { format!("{name}, mirrored") } else { name.to_owned() });
+            for (name, grounds) in grounds.iter().take(if mirrored { 2 } else { 4 }) {
+                let mut row = format!("{:24}", if mirrored { format!("{name}, mirrored") } else { (*name).to_owned() });
                 for size in SIZES {
-                    let score = tried(&face, &grounds, scan, size, None, mirrored)?;
+                    let score = tried(&face, grounds, scan, size, None, mirrored)?;
                     row += &format!("{:>18}", score.shown());
                 }
                 println!("{row}");
@@ -125,9 +131,20 @@ fn page(face: &Typeface, frame: &mut Frame, size: f32, contrast: Option<u8>, mir
         // A tint now and then.
         let chroma = if contrast.is_none() && random.bool() { [random.u8(90..166), random.u8(90..166)] } else { [128, 128] };
         let colour = rgb_of([code, chroma[0], chroma[1]], frame.range, frame.matrix);
-        drawn.extend(face.draw(frame, (x, y), phrase, &Style { mirrored, ..Style::new(size, colour) }));
+        let before = frame.clone();
+        let words = face.draw(frame, (x, y), phrase, &Style { mirrored, ..Style::new(size, colour) });
+        drawn.extend(words.into_iter().filter(|word| legible(word, &before, code, contrast.unwrap_or(LEGIBLE))));
     }
     drawn
+}
+
+/// Whether every piece of a word stands out from what was below it, by its mean.
+fn legible(word: &Drawn, before: &Frame, code: u8, contrast: u8) -> bool {
+    let Rect { x, y, width, height } = word.area;
+    let (x, y, width, height) = (x * SIZE.0 as f32, y * SIZE.1 as f32, width * SIZE.0 as f32, height * SIZE.1 as f32);
+    let pieces = (width / 8.0).ceil().max(1.0);
+    let piece = |i: usize| Rect::new(x + i as f32 * width / pieces, y, width / pieces, height);
+    (0..pieces as usize).all(|i| (mean_luma(before, piece(i)) - f32::from(code)).abs() + 1.0 >= f32::from(contrast))
 }
 
 fn mean_luma(frame: &Frame, area: Rect) -> f32 {
@@ -153,7 +170,7 @@ fn covered(area: &Rect, by: &[Rect]) -> f32 {
 fn plain(luma: u8) -> Frame {
     let mut data = vec![128; i420_len(SIZE.0, SIZE.1)];
     data[..SIZE.0 * SIZE.1].fill(luma);
-    Frame::new(FrameSeq(0), Micros::ZERO, SIZE.0, SIZE.1, Range::Limited, Matrix::Bt709, data)
+    Frame::new(FrameSeq(0), Micros::ZERO, SIZE.0, SIZE.1, frame::Range::Limited, Matrix::Bt709, data)
 }
 
 fn grounds(frames: usize) -> anyhow::Result<Vec<(&'static str, Vec<Frame>)>> {
@@ -172,7 +189,7 @@ fn grounds(frames: usize) -> anyhow::Result<Vec<(&'static str, Vec<Frame>)>> {
 }
 
 fn costs(face: &Typeface) -> anyhow::Result<()> {
-    println!("\nmilliseconds on one thread, least of 5 (720p)");
+    println!("\nmilliseconds of one thread's processor time, the least of 3 to 5 (720p)");
     for (lines, ground) in [(0, plain(60)), (1, plain(60)), (12, plain(60)), (12, clip::scaled(&asset("bikes.mp4"), SIZE.0, SIZE.1, 1)?.swap_remove(0))] {
         let mut frame = ground;
         for (i, phrase) in PHRASES.iter().take(lines).enumerate() {
@@ -197,8 +214,68 @@ fn costs(face: &Typeface) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `vision::strokes` marks: words it overlooks altogether, blocks of words it does not mark, and blocks of clips it marks.
+fn strokes(face: &Typeface, frames: usize) -> anyhow::Result<()> {
+    println!("words without a marked block / blocks of words not marked, of all, by contrast (luma steps)");
+    println!("{:24}{}", "ground", SIZES.map(|size| format!("{size:>15} px")).concat());
+    let grounds = grounds(frames)?;
+    for contrast in CONTRASTS {
+        for (name, grounds) in &grounds {
+            let mut row = format!("{:24}", format!("{name}, {contrast}"));
+            for size in SIZES {
+                let (mut words, mut overlooked, mut blocks, mut unmarked) = (0, 0, 0, 0);
+                for (i, ground) in grounds.iter().enumerate() {
+                    let mut frame = ground.clone();
+                    let drawn = page(face, &mut frame, size, Some(contrast), false, i as u64);
+                    let strokes = Strokes::of(frame.planes()[0], SIZE.0);
+                    for word in drawn {
+                        words += 1;
+                        overlooked += usize::from(!strokes.any_in(&word.area));
+                        let (columns, rows) = blocks_within(&word.area);
+                        for row in rows {
+                            for column in columns.clone() {
+                                blocks += 1;
+                                unmarked += usize::from(!strokes.at(column, row));
+                            }
+                        }
+                    }
+                }
+                let share = |part: usize, of: usize| part as f64 * 100.0 / of.max(1) as f64;
+                row += &format!("{:>18}", format!("{:.1} / {:.1} %", share(overlooked, words), share(unmarked, blocks)));
+            }
+            println!("{row}");
+        }
+    }
+    println!("\nblocks marked of clips without text, in the mean (and the most), at 1280x720 and at 640x360; ms a frame");
+    for name in ["bigbuckbunny.mp4", "bikes.mp4", "carphone.mp4", "astronaut.png"] {
+        let mut shown = format!("{name:24}");
+        for (width, height) in [SIZE, (640, 360)] {
+            let frames = clip::scaled(&asset(name), width, height, 100)?;
+            let (mut shares, mut spent) = (Vec::new(), f64::MAX);
+            for frame in &frames {
+                let begin = ThreadTime::now();
+                shares.push(Strokes::of(frame.planes()[0], width).share());
+                spent = spent.min(begin.elapsed().as_secs_f64() * 1e3);
+            }
+            let (mean, most) = (shares.iter().sum::<f32>() / shares.len() as f32, shares.iter().copied().fold(0.0, f32::max));
+            shown += &format!("  {:.1} % ({:.1} %), {spent:.2} ms", mean * 100.0, most * 100.0);
+        }
+        println!("{shown}");
+    }
+    Ok(())
+}
+
+/// Blocks of which the area covers the centre.
+fn blocks_within(area: &Rect) -> (Range<usize>, Range<usize>) {
+    let centres = |from: f32, to: f32, side: usize| {
+        let block = |share: f32| (share * side as f32 / BLOCK as f32 - 0.5).ceil().max(0.0) as usize;
+        block(from)..block(to)
+    };
+    (centres(area.x, area.right(), SIZE.0), centres(area.y, area.bottom(), SIZE.1))
+}
+
 fn timed(reader: &mut Reader, work: impl FnOnce(&mut Reader) -> Result<(), scrim_host::infer::InferError>) -> anyhow::Result<f64> {
-    let begin = Instant::now();
+    let begin = ThreadTime::now();
     work(reader)?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }

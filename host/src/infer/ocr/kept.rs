@@ -75,11 +75,12 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Windows near this one through which lines were read, the most recently seen first.
+    /// Windows near this one, read in its direction, through which lines were read; the most recently seen first.
     pub fn near(&self, window: &Window) -> Vec<Window> {
         let bounds = window.bounds();
-        let near = self.lines.iter().rev().map(|known| known.window).filter(|known| known.bounds().iou(&bounds) >= SAME_PLACE);
-        near.collect()
+        let same_way = |other: &Window| other.along.0 * window.along.0 + other.along.1 * window.along.1 > 0.0;
+        let windows = self.lines.iter().rev().map(|known| known.window);
+        windows.filter(|other| same_way(other) && other.bounds().iou(&bounds) >= SAME_PLACE).collect()
     }
 
     /// The reading of a line that looks like this, which counts as seen now. With a window, only of one that was read through it.
@@ -158,6 +159,7 @@ mod tests {
         let wandered = Window::upright(52.0, 1.0, 101.0, 20.0);
         let near = kept.near(&wandered);
         assert_eq!(near, [Window::upright(50.0, 0.0, 100.0, 20.0)]);
+        assert!(kept.near(&wandered.mirrored()).is_empty());
         assert!(kept.near(&Window::upright(110.0, 0.0, 100.0, 20.0)).is_empty());
         assert!(kept.find(&look(1, 100.0, 0), Some(&near[0])).is_some() && kept.find(&look(1, 100.0, 0), Some(&wandered)).is_none());
     }

@@ -86,26 +86,27 @@ pub fn fill(frame: &Frame, window: &Window, (width, height): (usize, usize), str
     let sampler = Sampler::new(frame);
     let samples = |pixels: f32, side: usize| ((pixels / side as f32).round() as usize).clamp(1, SAMPLES_MAX);
     let (nx, ny) = (samples(window.length(), width), samples(window.thickness(), height));
-    let share = 1.0 / (nx * ny) as f32;
     let (blue, rest) = out.split_at_mut(height * stride);
     let (green, red) = rest.split_at_mut(height * stride);
+    let level = window.along.1 == 0.0 && window.across.0 == 0.0;
+    let columns = if level { sampler.columns(window, width, nx) } else { Vec::new() };
+    let (mut luma, mut blended) = (vec![0.0; width], vec![0.0; frame.width]);
     for y in 0..height {
-        for x in 0..width {
-            let (mut luma, mut cb, mut cr) = (0.0, 0.0, 0.0);
-            for sample in 0..nx * ny {
-                let across = (y as f32 + ((sample / nx) as f32 + 0.5) / ny as f32) / height as f32;
-                let along = (x as f32 + ((sample % nx) as f32 + 0.5) / nx as f32) / width as f32;
-                let seen = sampler.at(window.at(along, across));
-                (luma, cb, cr) = (luma + seen.0, cb + seen.1, cr + seen.2);
-            }
-            let [r, g, b] = sampler.conversion.rgb(luma * share, cb * share, cr * share).map(|value| value / 127.5 - 1.0);
+        match level {
+            true => sampler.level_row(window, (y, height, ny), &columns, &mut blended, &mut luma),
+            false => sampler.slanted_row(window, (y, height, ny), nx, &mut luma),
+        }
+        let across = (y as f32 + 0.5) / height as f32;
+        for (x, &luma) in luma.iter().enumerate() {
+            let (cb, cr) = sampler.chroma(window.at((x as f32 + 0.5) / width as f32, across));
+            let [r, g, b] = sampler.conversion.rgb(luma, cb, cr).map(|value| value / 127.5 - 1.0);
             let at = y * stride + x;
             (blue[at], green[at], red[at]) = (b, g, r);
         }
     }
 }
 
-/// Reads a frame between its pixels: luma bilinear, chroma of the sample that is there.
+/// Reads a frame between its pixels: luma bilinear, chroma of the sample that is there. Pixel centres lie at halves.
 struct Sampler<'a> {
     planes: [&'a [u8]; 3],
     width: usize,
@@ -114,6 +115,9 @@ struct Sampler<'a> {
     conversion: Conversion,
 }
 
+/// Two neighbouring samples, and the second one's share.
+type Taps = (usize, usize, f32);
+
 impl<'a> Sampler<'a> {
     fn new(frame: &'a Frame) -> Self {
         let (chroma_width, _) = chroma_size(frame.width, frame.height);
@@ -121,22 +125,71 @@ impl<'a> Sampler<'a> {
         Self { planes: frame.planes(), width: frame.width, height: frame.height, chroma_width, conversion }
     }
 
-    /// Luma, Cb, Cr; pixel centres lie at halves.
+    /// Row `y` of `height`, means of `nx` × `ny` samples.
+    fn slanted_row(&self, window: &Window, (y, height, ny): (usize, usize, usize), nx: usize, out: &mut [f32]) {
+        let (width, share) = (out.len() as f32, 1.0 / (nx * ny) as f32);
+        for (x, out) in out.iter_mut().enumerate() {
+            let sample = |sample: usize| {
+                let across = (y as f32 + ((sample / nx) as f32 + 0.5) / ny as f32) / height as f32;
+                let along = (x as f32 + ((sample % nx) as f32 + 0.5) / nx as f32) / width;
+                self.luma(window.at(along, across))
+            };
+            *out = (0..nx * ny).map(sample).sum::<f32>() * share;
+        }
+    }
+
+    /// The samples of each column of a level window, `nx` of them a column.
+    fn columns(&self, window: &Window, width: usize, nx: usize) -> Vec<Taps> {
+        let along = |sample: usize| window.at((sample as f32 + 0.5) / (width * nx) as f32, 0.0).0;
+        (0..width * nx).map(|sample| taps(along(sample) - 0.5, self.width)).collect()
+    }
+
+    /// As [`Sampler::slanted_row`], of a level window: first down, over the frame's whole width, then along.
+    fn level_row(
+        &self,
+        window: &Window,
+        (y, height, ny): (usize, usize, usize),
+        columns: &[Taps],
+        blended: &mut [f32],
+        out: &mut [f32],
+    ) {
+        blended.fill(0.0);
+        for sample in 0..ny {
+            let across = (y as f32 + (sample as f32 + 0.5) / ny as f32) / height as f32;
+            let (low, high, share) = taps(window.at(0.0, across).1 - 0.5, self.height);
+            let row = |y: usize| &self.planes[0][y * self.width..(y + 1) * self.width];
+            for ((blended, &low), &high) in blended.iter_mut().zip(row(low)).zip(row(high)) {
+                *blended += f32::from(low) + (f32::from(high) - f32::from(low)) * share;
+            }
+        }
+        let nx = columns.len() / out.len();
+        let share = 1.0 / (nx * ny) as f32;
+        for (out, columns) in out.iter_mut().zip(columns.chunks_exact(nx)) {
+            let sample = |&(low, high, share): &Taps| blended[low] + (blended[high] - blended[low]) * share;
+            *out = columns.iter().map(sample).sum::<f32>() * share;
+        }
+    }
+
     #[inline]
-    fn at(&self, (x, y): (f32, f32)) -> (f32, f32, f32) {
+    fn luma(&self, (x, y): (f32, f32)) -> f32 {
         let (x0, x1, fx) = taps(x - 0.5, self.width);
         let (y0, y1, fy) = taps(y - 0.5, self.height);
-        let [luma, cb, cr] = self.planes;
-        let pixel = |x: usize, y: usize| f32::from(luma[y * self.width + x]);
+        let pixel = |x: usize, y: usize| f32::from(self.planes[0][y * self.width + x]);
         let row = |y: usize| pixel(x0, y) + (pixel(x1, y) - pixel(x0, y)) * fx;
-        let chroma = (y.max(0.0) as usize).min(self.height - 1) / 2 * self.chroma_width + (x.max(0.0) as usize).min(self.width - 1) / 2;
-        (row(y0) + (row(y1) - row(y0)) * fy, f32::from(cb[chroma]), f32::from(cr[chroma]))
+        row(y0) + (row(y1) - row(y0)) * fy
+    }
+
+    /// Cb and Cr.
+    #[inline]
+    fn chroma(&self, (x, y): (f32, f32)) -> (f32, f32) {
+        let inside = |at: f32, side: usize| (at.max(0.0) as usize).min(side - 1) / 2;
+        let at = inside(y, self.height) * self.chroma_width + inside(x, self.width);
+        (f32::from(self.planes[1][at]), f32::from(self.planes[2][at]))
     }
 }
 
-/// The samples on both sides of a place, and the second one's share.
 #[inline]
-fn taps(at: f32, side: usize) -> (usize, usize, f32) {
+fn taps(at: f32, side: usize) -> Taps {
     let at = at.clamp(0.0, (side - 1) as f32);
     let low = at as usize;
     (low, (low + 1).min(side - 1), at - low as f32)
@@ -188,6 +241,16 @@ mod tests {
         assert!((down[0] - (17.0 * 2.0 + 4.0)).abs() < 0.01 && (down[1] - down[0] - 1.0).abs() < 0.01);
         let up = seen(&window.turned(false), 40, 8);
         assert!((up[0] - (10.0 * 2.0 + 43.0)).abs() < 0.01 && (up[1] - up[0] + 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn level_and_slanted_windows_are_seen_alike() {
+        let level = Window::upright(5.0, 3.0, 40.0, 30.0);
+        let slanted = Window { along: (40.0, 1e-4), ..level };
+        for (width, height) in [(40, 30), (64, 48), (17, 11)] {
+            let (level, slanted) = (seen(&level, width, height), seen(&slanted, width, height));
+            assert!(level.iter().zip(&slanted).all(|(a, b)| (a - b).abs() < 0.1));
+        }
     }
 
     proptest! {
