@@ -225,8 +225,11 @@ impl Inner {
             words: words.iter().map(word).collect(),
         };
         let judges = self.clone();
+        // The second question is asked from the first one's thread, which has no runtime of its own.
+        let runtime = tokio::runtime::Handle::try_current().ok();
         let question = types::Request::Judge { utterance: Arc::new(utterance) };
         self.policies.ask(at, question, patience, move |answered| {
+            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
             let findings = match answered.result {
                 Ok(Reply::Findings(findings)) => findings,
                 Ok(_) => return reply(judges.unjudged(id, at, words.len(), "it answered something else".to_owned())),

@@ -5,7 +5,7 @@
 //!                                                                │        └─ followed back and forth through the delay line
 //!                                                             pending                                 └─► masks
 //! ```
-//! A block of the picture needs no reading where it holds no strokes ([`strokes`]), where it looks as it did in a frame in which it was
+//! A block of the picture needs no reading where it holds no strokes ([`Strokes`]), where it looks as it did in a frame in which it was
 //! read, where a line lies that was read and is followed, letter by letter, into this frame, or where two reads shortly before and after
 //! found no text and it is like one of them. Text that is not judged yet counts as unread.
 //!
@@ -32,7 +32,7 @@ use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::vision::blocks::Blocks;
 use crate::vision::change::Signature;
 use crate::vision::follow::{Pixels, same_block};
-use crate::vision::strokes::strokes;
+use crate::vision::strokes::Strokes;
 use crate::infer::ocr::{Block, ReadWord};
 
 /// Reads that are remembered, done ones included: a page that comes back after a few others need not be read again.
@@ -343,6 +343,13 @@ impl Reading {
         }
         self.reads.insert(chosen.seq, read);
     }
+}
+
+fn strokes(frame: &Frame) -> Blocks {
+    let strokes = Strokes::of(frame.planes()[0], frame.width);
+    let mut blocks = Blocks::none(frame.width, frame.height);
+    (0..blocks.len()).for_each(|index| blocks.set(index, strokes.at(index % blocks.across(), index / blocks.across())));
+    blocks
 }
 
 fn fraction(place: Pixels, width: usize, height: usize) -> Rect {
