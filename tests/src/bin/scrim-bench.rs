@@ -20,6 +20,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("pipeline", bench::pipeline::run),
     ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
+    ("screen", bench::screen::run),
     ("serve", bench::pictures_served::run),
     ("stream", bench::streams_served::run),
     ("swap", bench::policy::swap),
