@@ -23,4 +23,5 @@ pub mod served;
 pub mod sim;
 pub mod soak;
 pub mod sound;
+pub mod typeset;
 pub mod watched;

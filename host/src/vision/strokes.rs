@@ -14,7 +14,7 @@ const HALF: usize = BLOCK / 2;
 /// of 24 steps' contrast shows some 14.
 const EDGE_MIN: u8 = 12;
 /// Least number of pixels that rise, and that fall, in 32 × 32: the shortest letters' stems.
-const EDGES_MIN: u32 = 12;
+const EDGES_MIN: u32 = 8;
 
 /// The blocks of a frame; those at the right and bottom edge may reach past it.
 #[derive(Clone, Debug, PartialEq, Eq)]

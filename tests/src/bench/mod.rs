@@ -8,6 +8,7 @@ pub mod livekit_latency;
 pub mod livekit_pair;
 pub mod livekit_rooms;
 pub mod model;
+pub mod ocr;
 pub mod parity;
 pub mod picture;
 pub mod pictures_served;

@@ -16,6 +16,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("livekit", bench::livekit_latency::run),
     ("livekit-rooms", bench::livekit_rooms::run),
     ("model", bench::model::run),
+    ("ocr", bench::ocr::run),
     ("parity", bench::parity::run),
     ("pipeline", bench::pipeline::run),
     ("picture", bench::picture::run),

@@ -3,6 +3,8 @@
 //! The network was trained by CTC (Graves and others, 2006): of each step the likeliest symbol counts, repetitions are one, and a blank
 //! separates. Where a symbol stands in the steps is where it stands in the line.
 
+use std::ops::Range;
+
 /// The network's symbols: a blank, the characters of its metadata, a space.
 pub struct Alphabet {
     characters: Vec<String>,
@@ -113,19 +115,31 @@ fn mean(characters: &[Character]) -> f32 {
     if characters.is_empty() { 0.0 } else { sum / characters.len() as f32 }
 }
 
-/// The steps of a character lie within it, not at its edges, so a word reaches on both sides by half of what its characters are apart, but
-/// not beyond the middle of the space beside it.
-fn word(all: &[Character], range: std::ops::Range<usize>) -> Span {
+/// How far a word reaches beyond the centres of its outer characters, in units of what characters are apart: somewhat more than half.
+const REACH: f32 = 0.65;
+
+/// The steps of a character lie within it, not at its edges, and now and then a little aside. So a word reaches beyond its outer ones, but
+/// not over its neighbours' letters.
+fn word(all: &[Character], range: Range<usize>) -> Span {
     let own = &all[range.clone()];
-    let (first, last) = (own[0].centre(), own[own.len() - 1].centre());
-    let low = range.start.checked_sub(1).map_or(0.0, |space| all[space].centre());
-    let high = all.get(range.end).map_or(1.0, Character::centre);
-    let pitch = if own.len() > 1 { (last - first) / (own.len() - 1) as f32 } else { high - low };
+    let letters = |characters: &[Character]| characters.iter().filter(|character| !character.is_space()).map(Character::centre).collect::<Vec<_>>();
+    let before = letters(&all[..range.start]).last().copied().unwrap_or(0.0);
+    let after = letters(&all[range.end..]).first().copied().unwrap_or(1.0);
+    let pitch = if own.len() > 1 { pitch(own).max(pitch(all)) } else { pitch(all) };
+    let reach = REACH * pitch;
     Span {
         text: own.iter().map(|character| character.text).collect(),
         confidence: mean(own),
-        from: (own[0].from.min(first - pitch / 2.0)).clamp(low, high),
-        to: (own[own.len() - 1].to.max(last + pitch / 2.0)).clamp(low, high),
+        from: own[0].from.min(own[0].centre() - reach).max(before),
+        to: own[own.len() - 1].to.max(own[own.len() - 1].centre() + reach).min(after),
+    }
+}
+
+/// What characters are apart in the mean; one alone has all the room there is.
+fn pitch(characters: &[Character]) -> f32 {
+    match characters {
+        [first, .., last] => (last.centre() - first.centre()) / (characters.len() - 1) as f32,
+        _ => 1.0,
     }
 }
 
@@ -166,11 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_letter_is_as_wide_as_its_surroundings_allow() {
+        let reading = read(&chances("-a-- -b-- -c--", 0.9), &alphabet(), 1.0);
+        assert!(reading.words.iter().all(|word| (0.15..0.3).contains(&(word.to - word.from))), "{reading:?}");
+        let alone = read(&chances("---a--", 0.9), &alphabet(), 1.0);
+        assert_eq!((alone.words[0].from, alone.words[0].to), (0.0, 1.0));
+    }
+
+    #[test]
     fn a_words_area_is_where_its_characters_stand() {
         let reading = read(&chances("--a-b-c-  --a-b-c---", 0.9), &alphabet(), 1.0);
         let [first, second] = &reading.words[..] else { panic!("{reading:?}") };
-        assert!(first.from <= 0.1 && first.to >= 0.35 && first.to <= 0.45, "{first:?}");
-        assert!(second.from >= 0.45 && second.from <= 0.6 && second.to >= 0.85 && second.to <= 0.95, "{second:?}");
+        // Letters are at 0.125, 0.225, 0.325 and at 0.625, 0.725, 0.825.
+        assert!(first.from <= 0.08 && first.to >= 0.37 && first.to <= 0.5, "{first:?}");
+        assert!(second.from >= 0.45 && second.from <= 0.58 && second.to >= 0.87 && second.to < 1.0, "{second:?}");
         // Where the last steps are padding, the same steps are further along the line.
         let padded = read(&chances("--a-b-c-  --a-b-c---", 0.9), &alphabet(), 0.95);
         assert!((padded.words[0].to - first.to / 0.95).abs() < 0.01 && (padded.words[1].from - second.from / 0.95).abs() < 0.01);
@@ -181,11 +204,13 @@ mod tests {
         fn words_are_in_order_apart_and_inside(steps in "[-abc ]{1,60}") {
             let reading = read(&chances(&steps, 0.7), &alphabet(), 1.0);
             prop_assert!((0.0..=1.0).contains(&reading.confidence));
-            let mut reached = 0.0;
             for word in &reading.words {
-                prop_assert!(word.from >= reached && word.to > word.from && word.to <= 1.0, "{reading:?}");
+                prop_assert!(word.from >= 0.0 && word.to > word.from && word.to <= 1.0, "{reading:?}");
                 prop_assert!(!word.text.is_empty() && !word.text.contains(' '));
-                reached = word.to;
+            }
+            // Neighbours may share the space between them, no more.
+            for pair in reading.words.windows(2) {
+                prop_assert!(pair[0].from < pair[1].from && pair[0].to < pair[1].to, "{reading:?}");
             }
             // What CTC collapses to, worked out another way.
             let mut collapsed: Vec<char> = steps.chars().collect();
