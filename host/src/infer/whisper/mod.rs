@@ -1,0 +1,191 @@
+//! Whisper: a stretch of speech goes in, words with times come out. Nothing is kept from one stretch to the next.
+//!
+//! [`mel`] makes the sound what the network hears, [`network`] runs it, [`decode`] chooses tokens, [`tokens`] makes words of them and [`align`]
+//! finds when they were said.
+
+mod align;
+mod decode;
+mod mel;
+mod network;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use self::align::Attention;
+use self::decode::{Decoded, Rules};
+use self::mel::{HOP, Mel, RATE};
+use self::network::{FRAMES_MAX, FRAMES_PER_POSITION, Network, Past};
+use self::tokens::Tokens;
+use super::InferError;
+use super::runtime::Runtime;
+use crate::media::frame::Micros;
+use crate::speech::HeardWord;
+
+/// The longest stretch that is heard at once, in samples.
+pub const SAMPLES_MAX: usize = (FRAMES_MAX - SILENCE) * HOP;
+/// Frames of silence that are put after the sound: Whisper has learned that sound ends in it, and goes astray without. One second.
+const SILENCE: usize = 100;
+/// Windows are a multiple of this long, so that there are few shapes. Half a second.
+const STRIDE: usize = 50;
+
+/// Where a model's parts are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub encoder: PathBuf,
+    pub decoder: PathBuf,
+    pub tokenizer: PathBuf,
+    /// `generation_config.json`, or CTranslate2's `config.json`.
+    pub settings: PathBuf,
+}
+
+impl Files {
+    /// Of a folder that Hugging Face's Optimum has exported a Whisper to.
+    pub fn optimum(folder: &Path) -> Self {
+        let [encoder, decoder, tokenizer, settings] =
+            ["encoder_model.onnx", "decoder_model_merged.onnx", "tokenizer.json", "generation_config.json"].map(|name| folder.join(name));
+        Self { encoder, decoder, tokenizer, settings }
+    }
+}
+
+/// What is read of the settings; the first names are those of Hugging Face, the others those of CTranslate2.
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(default, alias = "suppress_ids")]
+    suppress_tokens: Vec<u32>,
+    #[serde(default, alias = "suppress_ids_begin")]
+    begin_suppress_tokens: Vec<u32>,
+}
+
+/// Words that are listened for.
+#[derive(Clone, Debug, Default)]
+pub struct Favoured {
+    pub words: Vec<String>,
+    /// Added to the score of what they begin with: a token is e^`bonus` times as likely.
+    pub bonus: f32,
+}
+
+/// What was heard in a stretch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Heard {
+    /// In order; times count from the stretch's beginning.
+    pub words: Vec<HeardWord>,
+    /// A draft for the next time that the stretch is heard, with more at its end.
+    pub tokens: Vec<u32>,
+}
+
+/// See the module. One thread.
+pub struct Recogniser {
+    name: String,
+    network: Network,
+    mel: Mel,
+    tokens: Tokens,
+    rules: Rules,
+}
+
+impl Recogniser {
+    /// Opens the model; `name` is for messages.
+    ///
+    /// # Errors
+    /// When a file is missing, or they are not those of a Whisper.
+    pub fn new(runtime: &Runtime, name: &str, files: &Files, favoured: &Favoured) -> Result<Self, InferError> {
+        for path in [&files.encoder, &files.decoder, &files.tokenizer, &files.settings] {
+            if !path.is_file() {
+                return Err(InferError::ModelMissing { model: name.to_owned(), path: path.clone() });
+            }
+        }
+        let model = |reason: String| InferError::Model { model: name.to_owned(), reason };
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| model(format!("{}: {error}", path.display())));
+        let tokens = Tokens::read(&read(&files.tokenizer)?).map_err(model)?;
+        let settings: Settings = serde_json::from_str(&read(&files.settings)?).map_err(|error| model(format!("its settings: {error}")))?;
+        let mut beginnings: Vec<u32> = favoured.words.iter().flat_map(|word| tokens.beginnings(word)).collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        let rules = Rules {
+            end: tokens.end,
+            no_speech: tokens.no_speech,
+            suppressed: settings.suppress_tokens,
+            suppressed_first: settings.begin_suppress_tokens,
+            favoured: beginnings.into_iter().map(|token| (token, favoured.bonus)).collect(),
+        };
+        let network = Network::open(runtime, &files.encoder, &files.decoder).map_err(model)?;
+        Ok(Self { name: name.to_owned(), network, mel: Mel::new(), tokens, rules })
+    }
+
+    /// The words in a stretch of speech, 16 kHz, −1..=1; of what is longer than [`SAMPLES_MAX`], the beginning.
+    ///
+    /// # Errors
+    /// When the network could not run.
+    pub fn recognise(&mut self, samples: &[f32]) -> Result<Vec<HeardWord>, InferError> {
+        Ok(self.hear(samples, &[])?.words)
+    }
+
+    /// The same, quicker where `draft`, what was heard in this stretch when it was shorter, is still right.
+    ///
+    /// # Errors
+    /// When the network could not run.
+    pub fn hear(&mut self, samples: &[f32], draft: &[u32]) -> Result<Heard, InferError> {
+        let samples = &samples[..samples.len().min(SAMPLES_MAX)];
+        if samples.is_empty() {
+            return Ok(Heard::default());
+        }
+        let decoded = self.decode(samples, draft).map_err(|reason| InferError::Heard { model: self.name.clone(), reason })?;
+        if !decoded.is_said() {
+            return Ok(Heard::default());
+        }
+        Ok(Heard { words: self.words(&decoded, samples.len()), tokens: decoded.tokens })
+    }
+
+    /// Of the window for so many samples.
+    fn frames(&self, samples: usize) -> usize {
+        let frames = (samples.div_ceil(HOP) + SILENCE).next_multiple_of(STRIDE).min(FRAMES_MAX);
+        self.network.frames_for(frames)
+    }
+
+    fn decode(&mut self, samples: &[f32], draft: &[u32]) -> Result<Decoded, String> {
+        let frames = self.frames(samples.len());
+        let mel = self.mel.spectrogram(samples, frames);
+        let mut sound = self.network.hear(&mel, frames)?;
+        let mut past = Past::default();
+        let seconds = samples.len() as f32 / RATE as f32;
+        let network = &mut self.network;
+        decode::decode(&self.tokens.prompt, draft, seconds, &self.rules, |tokens, kept| network.step(&mut sound, &mut past, tokens, kept))
+    }
+
+    fn words(&self, decoded: &Decoded, samples: usize) -> Vec<HeardWord> {
+        let position = HOP * FRAMES_PER_POSITION;
+        let content = samples.div_ceil(position);
+        let begins = match self.network.aligned {
+            true => {
+                let rows: Vec<&[f32]> = decoded.attention.iter().map(Vec::as_slice).collect();
+                let positions = self.frames(samples) / FRAMES_PER_POSITION;
+                let heads = rows.first().map_or(0, |row| row.len() / positions.max(1));
+                align::begins(&Attention { heads, positions, rows }, content)
+            }
+            false => self.evenly(&decoded.tokens, content),
+        };
+        let at = |token: usize| {
+            let samples = (begins[token] * position).min(samples);
+            Micros(samples as u64 * 1_000_000 / u64::from(RATE))
+        };
+        let words = self.tokens.words(&decoded.tokens).into_iter().filter(|word| !word.text.is_empty());
+        words
+            .map(|word| {
+                let mean = decoded.log_probabilities[word.from..word.to].iter().sum::<f32>() / (word.to - word.from) as f32;
+                HeardWord { text: word.text, confidence: mean.exp(), from: at(word.from), to: at(word.to) }
+            })
+            .collect()
+    }
+
+    /// Of a network that does not say where it looks: each token takes as long as its letters are many.
+    fn evenly(&self, tokens: &[u32], content: usize) -> Vec<usize> {
+        let lengths: Vec<usize> = tokens.iter().map(|token| self.tokens.text(&[*token]).chars().count()).collect();
+        let all = lengths.iter().sum::<usize>().max(1);
+        let ends = lengths.iter().scan(0, |sum, length| {
+            *sum += length;
+            Some(*sum * content / all)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+}
