@@ -11,17 +11,21 @@ use crate::geometry::Rect;
 use crate::host::{Host, HostError};
 use crate::media::file::{FileError, FileSink, FileSource, Probe};
 use crate::media::frame::{Frame, Micros};
+use crate::media::sound;
 use crate::plugin::events::PolicyEvent;
 use crate::plugin::prepare::Candidate;
 use crate::plugin::record::{RecordError, Recorder};
 use crate::plugin::types::{self, Slot, SourceKind};
 use crate::room::admission::Format;
 use crate::room::judges::Judges;
+use crate::room::listening;
 use crate::room::live::{self, Told};
 use crate::room::note::{Note, Observer};
 use crate::room::offline::{self, RunError, Step};
 use crate::room::policies::{Commit, Order, number};
+use crate::room::settings::FailMode;
 use crate::room::source::{Counts, Cover, Published, Source};
+use crate::speech::SoundRule;
 use crate::vision::cover::{Style, cover};
 
 /// Frames waiting to be written, at most; in real time more than these are written late, not lost.
@@ -61,6 +65,8 @@ pub struct Job<'a> {
     /// At the clip's own pace through the live path, with the room's delay; otherwise as fast as it goes, with look-ahead.
     pub realtime: bool,
     pub swaps: Vec<Swap>,
+    /// Hears how far the sound has been listened to, before the first frame.
+    pub listened: &'a dyn Fn(Micros),
     pub record: Option<(PathBuf, u64)>,
 }
 
@@ -78,6 +84,8 @@ pub struct Outcome {
     /// Mean share of the picture that was covered, 0..=1.
     pub covered: f64,
     pub late_answers: u64,
+    /// What was muted; none where nothing listened.
+    pub mutes: Option<Vec<(Micros, Micros)>>,
     /// Bytes of the recording, if there was one.
     pub recorded: Option<u64>,
     #[serde(skip)]
@@ -109,11 +117,27 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     } else {
         settings.delay = settings.delay.max(offline::LOOK_AHEAD);
     }
+    let mut output_probe = probe.clone();
+    let heard = listen(host, &job, &probe, &observer)?;
+    let sound = match &heard {
+        Some(mutes) => {
+            let muted = MutedSound::beside(job.output);
+            let rule = SoundRule::of(&host.config);
+            sound::write_muted(job.input, &muted.0, mutes, rule.replacement)?;
+            // Of several tracks only the first was listened to, so only that one goes out.
+            output_probe.audio = vec!["pcm_s16le".to_owned()];
+            Some(muted)
+        }
+        None => None,
+    };
     let recorder = job.record.as_ref().map(|(path, bytes_max)| Recorder::create(path, *bytes_max)).transpose()?.map(Arc::new);
     let source = types::Source { id: "file".into(), kind: SourceKind::Camera, owner: "file".into() };
     let policies = host.configured_policies(recorder.clone(), observer.clone())?;
     let judges = host.judges(FILE, source, policies, observer);
-    let (out, writer) = spawn_writer(FileSink::create(job.output, &probe, Some(job.input))?, job.style);
+    let (out, writer) = spawn_writer(
+        FileSink::create(job.output, &output_probe, Some(sound.as_ref().map_or(job.input, |muted| &muted.0)))?,
+        job.style,
+    );
     let mut covered = 0.0;
     let mut publish = |source: &Source, published: Published| {
         covered += f64::from(crate::vision::cover::covered_share(areas(&published.cover)));
@@ -135,7 +159,57 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let recorded = recorder.map(|recorder| recorder.finish()).transpose()?;
     let counts = source.counts().clone();
     let covered = covered / counts.published.max(1) as f64;
-    Ok(Outcome { counts, frames_out, covered, late_answers: judges.policies().late(), recorded, took: started.elapsed(), probe })
+    let late_answers = judges.policies().late();
+    Ok(Outcome { counts, frames_out, covered, late_answers, mutes: heard, recorded, took: started.elapsed(), probe })
+}
+
+/// The input's sound with its mutes, while the output is written.
+struct MutedSound(PathBuf);
+
+impl MutedSound {
+    fn beside(output: &Path) -> Self {
+        Self(output.with_extension("sound.wav"))
+    }
+}
+
+impl Drop for MutedSound {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What is to be muted of the clip's sound; none where nothing listens or there is no sound. The sound is judged before the first frame, each
+/// word by the policies that a swap has put in force by then.
+fn listen(host: &Host, job: &Job, probe: &Probe, observer: &Observer) -> Result<Option<Vec<(Micros, Micros)>>, CensorError> {
+    if !host.config.speech.listen || probe.audio.is_empty() {
+        return Ok(None);
+    }
+    let told = observer.clone();
+    // The policies' own events are told by the pictures' run.
+    let judged: Observer = Arc::new(move |note| {
+        if matches!(note, Note::Judged(_)) {
+            told(note);
+        }
+    });
+    let policies = host.configured_policies(None, judged.clone())?;
+    let source = types::Source { id: "file-sound".into(), kind: SourceKind::Microphone, owner: "file".into() };
+    let closed = host.config.room.fail_mode == FailMode::Closed;
+    let speaker = host.speaker(source, policies.clone(), judged, sound::FORMAT, closed);
+    let mut swaps: VecDeque<&Swap> = job.swaps.iter().filter(|swap| swap.slot != Slot::Cascade).collect();
+    let mut fault = None;
+    let pieces = sound::SoundSource::open(job.input)?.map_while(|piece| piece.map_err(|error| fault = Some(error)).ok());
+    let mutes = listening::whole(&speaker, pieces, |at| {
+        while let Some(swap) = swaps.pop_front_if(|swap| swap.at <= at) {
+            policies.swap_now(swap.slot, swap.candidate.clone(), swap.config.as_str().into(), swap.at);
+        }
+        (job.listened)(at);
+    })
+    .map_err(HostError::Hearing)?;
+    match fault {
+        Some(error) => Err(error.into()),
+        None => Ok(Some(mutes)),
+    }
 }
 
 type Writer = std::thread::JoinHandle<Result<u64, FileError>>;

@@ -52,6 +52,8 @@ pub struct Config {
     pub detectors: BTreeMap<DetectorName, Detector>,
     /// Text in the picture.
     pub text: Text,
+    /// What is said.
+    pub speech: Speech,
     /// Which plugin decides in which slot. A slot without one has the host's own default.
     pub policy: Policies,
     /// What a plugin may use, and when it is taken out of service.
@@ -74,6 +76,7 @@ impl Default for Config {
             cover: Cover::default(),
             detectors: BTreeMap::from([(DetectorName::nudity(), Detector::of("nudenet-320n"))]),
             text: Text::default(),
+            speech: Speech::default(),
             policy: Policies::default(),
             plugins: PluginLimits::default(),
             provider: Provider::default(),
@@ -280,6 +283,38 @@ impl Text {
     }
 }
 
+/// What is said: what is recognised goes to the text policy, and what that finds is muted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Speech {
+    /// `true`: speech is listened to, and sound leaves only as far as it has been heard and judged; what is beyond goes by `fail_mode`. `false`: it goes by `room.sound`.
+    pub listen: bool,
+    /// How far viewers of a room that listens are behind, sound and picture alike, ms; `room.delay_ms` where that is more. Less lets more words out before they are known.
+    #[schemars(range(min = 67, max = 10_000))]
+    pub delay_ms: Millis,
+    /// Recognisers of the whole host, each a thread.
+    #[schemars(range(max = 64))]
+    pub recognisers: NonZeroU32,
+    /// Folder of a Whisper of your own, as Hugging Face's Optimum exports it. Absent: tiny.en, which set-up fetches.
+    pub model: Option<PathBuf>,
+    /// Words that are listened for: each is likelier to be heard where it may have been said.
+    pub favour: Vec<String>,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self {
+            // A recogniser's memory and a third of a core a speaker are not taken without being asked for.
+            listen: false,
+            // The curve in docs/measured.md: with less, words are known only after they have left.
+            delay_ms: Millis(3000),
+            recognisers: nz(1),
+            model: None,
+            favour: Vec::new(),
+        }
+    }
+}
+
 /// A room's delay cannot hold a look of one of its detectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the delay leaves {longest} between two looks; the least delay that would work is {least}")]
@@ -401,6 +436,11 @@ impl Config {
         faults::parse(text)
     }
 
+    /// How far viewers are behind.
+    pub fn delay(&self) -> Millis {
+        if self.speech.listen { self.room.delay_ms.max(self.speech.delay_ms) } else { self.room.delay_ms }
+    }
+
     /// The frame path's settings for a source whose frames are `frame` apart. `budget_of` gives a model's declared look budget;
     /// see [`Settings::patience`] for the last.
     ///
@@ -415,7 +455,7 @@ impl Config {
         let detectors: Vec<_> = self.detectors.iter().map(settings).collect();
         let slowest = detectors.iter().map(|detector| detector.look_budget).max();
         Ok(Settings {
-            delay: self.room.delay_ms.micros(),
+            delay: self.delay().micros(),
             // Without a detector there are no looks to be apart.
             look_max: slowest.map_or(Ok(self.room.delay_ms.micros()), |budget| self.room.look_max(budget, frame))?,
             hold: self.room.hold_ms.micros(),
@@ -432,8 +472,8 @@ impl Config {
     /// Relations between settings that each are fine.
     fn relations(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if self.text.read && self.text.budget_ms >= self.room.delay_ms {
-            let (delay, budget) = (self.room.delay_ms, self.text.budget_ms);
+        if self.text.read && self.text.budget_ms >= self.delay() {
+            let (delay, budget) = (self.delay(), self.text.budget_ms);
             faults.push(Fault::relating(
                 &["text", "budget_ms"],
                 format!("a read ({budget}) does not fit into room.delay_ms = {}: every new text would leave covered", delay.0),

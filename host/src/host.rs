@@ -12,12 +12,14 @@ use crate::infer::alone::Together;
 use crate::infer::batcher::{Batcher, BatcherConfig};
 use crate::infer::cost::LookCost;
 use crate::infer::desk::{Desk, LateDesk};
+use crate::infer::hearing::{Hearing, LateHearing};
 use crate::infer::model::Weights;
 use crate::infer::ocr::{Files, ReaderOptions};
 use crate::infer::onnx::{OnnxDetector, SessionOptions};
 use crate::infer::provider::{GpuOptions, ProviderReport};
 use crate::infer::registry::Registry;
 use crate::infer::runtime::Runtime;
+use crate::infer::whisper;
 use crate::media::frame::Micros;
 use crate::plugin::catalog::{Catalog, CatalogError, PluginName};
 use crate::plugin::engine::{EngineConfig, EngineError, Engines};
@@ -29,12 +31,17 @@ use crate::plugin::slot::SlotConfig;
 use crate::plugin::types::{self, Slot};
 use crate::room::admission::{Admission, Demand, Format, Limits, Refused, Usage};
 use crate::room::judges::{Judges, Lookout};
+use crate::room::listening::Speaker;
 use crate::room::note::Observer;
 use crate::room::policies::Policies;
 use crate::room::settings::Settings;
+use crate::room::words::Asker;
 
 /// How long the clock's look may wait for a cut that might follow: two frames at 30 frames/s.
 pub const PATIENCE: Micros = Micros::from_millis(70);
+
+/// What a favoured word's tokens gain: found on another seed than the one that is reported (`scrim-bench speech --bonus`).
+const FAVOUR: f32 = 2.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -44,6 +51,8 @@ pub enum HostError {
     Assets(#[from] scrim_toolchain::assets::AssetError),
     #[error("text.read: {0}")]
     Reader(InferError),
+    #[error("speech.listen: {0}")]
+    Hearing(InferError),
     #[error("detectors.{detector}: {source}")]
     Detector { detector: String, source: InferError },
     #[error("detectors.{detector}: no label of {model} matches {glob:?}; it has {}", labels.join(", "))]
@@ -74,6 +83,7 @@ pub struct Host {
     executor: Executor,
     admission: Mutex<Admission>,
     desk: LateDesk,
+    hearing: LateHearing,
     opening: Mutex<()>,
 }
 
@@ -91,7 +101,7 @@ impl Host {
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
             workers: cores() as f64,
         }));
-        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission, desk: LateDesk::default(), opening: Mutex::default() })
+        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission, desk: LateDesk::default(), hearing: LateHearing::default(), opening: Mutex::default() })
     }
 
     /// The frame path's settings for frames `frame` apart, by this host's configuration or a room's.
@@ -107,7 +117,39 @@ impl Host {
         if settings.text.is_some() {
             self.open_desk()?;
         }
+        if config.speech.listen {
+            self.open_hearing()?;
+        }
         Ok(settings)
+    }
+
+    /// Opens the recognisers, unless they are open.
+    fn open_hearing(&self) -> Result<(), HostError> {
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.hearing.get().is_none() {
+            let speech = &self.config.speech;
+            let asset = scrim_toolchain::assets::path;
+            let files = match &speech.model {
+                Some(folder) => whisper::Files::optimum(folder),
+                None => whisper::Files {
+                    encoder: asset("whisper-tiny.en-encoder.onnx")?,
+                    decoder: asset("whisper-tiny.en-decoder.onnx")?,
+                    tokenizer: asset("whisper-tiny.en-tokenizer.json")?,
+                    settings: asset("whisper-tiny.en-config.json")?,
+                },
+            };
+            let favoured = whisper::Favoured { words: speech.favour.clone(), bonus: FAVOUR };
+            let threads = speech.recognisers.get() as usize;
+            let hearing = Hearing::open(runtime()?, asset("silero-vad.onnx")?, &files, &favoured, threads).map_err(HostError::Hearing)?;
+            let _first = self.hearing.set(hearing);
+        }
+        Ok(())
+    }
+
+    /// What hears speech for somebody; nothing hears until a room's settings have asked for it.
+    pub fn speaker(&self, source: types::Source, policies: Policies, observer: Observer, format: crate::speech::Format, closed: bool) -> Speaker {
+        let asker = Asker { source: Arc::new(source), policies, observer };
+        Speaker { hearing: self.hearing.clone(), asker, format, closed }
     }
 
     /// Opens the readers, unless they are open.

@@ -139,7 +139,7 @@ async fn hello(out: &mut Out, room: &Room, stream: &Stream) -> Result<(), axum::
         version: wire::VERSION,
         room: room.name.to_string(),
         session: stream.session.to_string(),
-        delay_ms: u64::from(room.settled().config.room.delay_ms.0),
+        delay_ms: u64::from(room.settled().config.delay().0),
         resume: stream.last_sequence(),
     };
     out.send(Message::Text(hello.to_text().into())).await

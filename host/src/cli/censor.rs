@@ -39,6 +39,9 @@ pub struct Args {
     /// Read the text in the picture, and cover what the text policy finds in it (--policy text=…)
     #[arg(long)]
     read: bool,
+    /// Listen to the sound, and mute what the text policy finds in what is said (--policy text=…)
+    #[arg(long)]
+    listen: bool,
     /// Run as live, at the clip's own pace and with the room's delay; without it the whole clip is look-ahead
     #[arg(long)]
     realtime: bool,
@@ -144,18 +147,21 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let host = Host::open(config).map_err(host_failure)?;
     let swaps = args.swap.iter().map(|swap| planned(swap, &clip, &host)).collect::<Result<Vec<_>, _>>()?;
     let partial = Partial::beside(&args.output);
+    let spinner = context.bars.add(ProgressBar::new_spinner());
     let job = Job {
         input: &args.input,
         output: &partial.path,
         style,
         realtime: args.realtime,
         swaps,
+        listened: &|at| spinner.set_message(format!("listened to {:.0} s of sound", at.as_secs_f32())),
         record: args.record.clone().map(|path| (path, RECORDING_BYTES_MAX)),
     };
     let (witness, observer) = summary::Witness::new(args.report.is_some());
     let mut page = args.report.as_ref().map(|_| Page::new(&args.input, &clip, style));
     let bar = progress_bar(context, &clip);
     let ran = censor::run(&host, job, observer, |progress| {
+        spinner.finish_and_clear();
         bar.inc(1);
         if let Some(page) = &mut page {
             page.frame(&progress);
@@ -193,6 +199,7 @@ fn configured(args: &Args) -> Result<Config, Failure> {
     config.cover.style = args.style.unwrap_or(config.cover.style);
     config.cover.color = args.color.unwrap_or(config.cover.color);
     config.text.read |= args.read;
+    config.speech.listen |= args.listen;
     config.room.sampler = args.sampler.unwrap_or(config.room.sampler);
     for InSlot { slot, plugin } in &args.policy {
         let place = match slot {
@@ -202,9 +209,9 @@ fn configured(args: &Args) -> Result<Config, Failure> {
         };
         *place = Some(with_settings(plugin, place.as_ref()));
     }
-    if config.text.read && config.policy.text.is_none() {
+    if (config.text.read || config.speech.listen) && config.policy.text.is_none() {
         return Err(Failure::Usage(anyhow!(
-            "text is to be read, but nothing judges it: name a policy with --policy text=NAME@VERSION or under policy.text in the configuration"
+            "words are to be read or heard, but nothing judges it: name a policy with --policy text=NAME@VERSION or under policy.text in the configuration"
         )));
     }
     Ok(config)

@@ -73,6 +73,10 @@ pub fn facts(host: &Host, outcome: &Outcome, notes: &[Note]) -> Vec<(String, Str
     fact("covered", format!("{:.2} % of the picture on average; masks on {} frames", outcome.covered * 100.0, counts.masked));
     let full: u64 = counts.full_covers.values().sum();
     fact("full covers", listed(full.to_string(), counts.full_covers.iter().map(|(why, number)| format!("{number} {}", word(why)))));
+    if let Some(mutes) = &outcome.mutes {
+        let seconds: f32 = mutes.iter().map(|(from, to)| to.saturating_sub(*from).as_secs_f32()).sum();
+        fact("sound", format!("{} mutes, {seconds:.1} s", mutes.len()));
+    }
     let text = &counts.text;
     if text.reads + text.pending > 0 {
         fact(

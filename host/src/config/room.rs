@@ -59,6 +59,14 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, example = false)]
     pub read: Option<bool>,
+    /// `true`: speech is listened to, and what the text policy finds in it is muted; viewers are as far behind as that needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, example = false)]
+    pub listen: Option<bool>,
+    /// How far viewers are behind where speech is listened to, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, minimum = 67, maximum = 10000, example = 3000)]
+    pub speech_delay_ms: Option<u32>,
     /// What becomes of a chat message in which something is found: `mask` or `refuse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(mask|refuse)$", example = "mask")]
@@ -102,7 +110,7 @@ impl RoomSettings {
 }
 
 /// Where a room's key lies in the whole configuration.
-const PLACES: [(&str, &str, &str); 12] = [
+const PLACES: [(&str, &str, &str); 14] = [
     ("fail_mode", "room", "fail_mode"),
     ("delay_ms", "room", "delay_ms"),
     ("hold_ms", "room", "hold_ms"),
@@ -110,6 +118,8 @@ const PLACES: [(&str, &str, &str); 12] = [
     ("skip_max_ms", "room", "skip_max_ms"),
     ("sampler", "room", "sampler"),
     ("read", "text", "read"),
+    ("listen", "speech", "listen"),
+    ("speech_delay_ms", "speech", "delay_ms"),
     ("chat", "room", "chat"),
     ("sound", "room", "sound"),
     ("mute_with", "room", "mute_with"),

@@ -33,6 +33,7 @@ pub const BATCHES_BUCKETS: [f64; 7] = [1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 64.0];
 /// Tells the recorder what the figures mean; called once, after one is installed.
 pub fn describe() {
     super::desk::describe();
+    super::hearing::describe();
     describe_histogram!(QUEUE_WAIT, Unit::Seconds, "from a look's submission to the start of its batch");
     describe_histogram!(BATCH_SIZE, Unit::Count, "looks in a batch");
     describe_histogram!(RUN, Unit::Seconds, "one run of a detector, preprocessing included");

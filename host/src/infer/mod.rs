@@ -12,6 +12,7 @@ pub mod desk;
 pub mod detector;
 pub mod error;
 mod fixed;
+pub mod hearing;
 pub mod meter;
 pub mod model;
 pub mod ocr;

@@ -51,7 +51,7 @@ pub fn find() -> Result<PathBuf, FileError> {
 }
 
 /// What its name says and nothing else: a `-` or `http:` at its beginning means nothing.
-fn file_url(path: &Path) -> OsString {
+pub(super) fn file_url(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
     url.push(path);
     url

@@ -14,9 +14,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::look::Why;
-use super::note::{Decision, Finding, Judging, Looking, Medium, Note, Observer, Weighing};
+use super::note::{Decision, Looking, Medium, Note, Observer, Weighing};
 use super::policies::{Answered, POLICY_DEADLINE, Policies, number};
 use super::source::{Answer, JudgeId, LookId, Request};
+use super::words::Asker;
 use crate::infer::batcher::{Batcher, LookRequest, LookResult};
 use crate::infer::desk::LateDesk;
 use crate::infer::ocr::ReadWord;
@@ -46,9 +47,6 @@ struct Inner {
     policies: Policies,
     observer: Observer,
 }
-
-/// The detector's name that findings in text on the screen are weighed under.
-pub const TEXT: &str = "text";
 
 /// The judges of one source.
 #[derive(Clone)]
@@ -124,7 +122,7 @@ impl Judges {
                 };
                 desk.submit(frame, within, Instant::now() + left, Box::new(read));
             }
-            Request::Judge { id, at, is_final, words } => inner.judge(id, at, is_final, words, patience, Box::new(reply)),
+            Request::Judge { id, at, is_final, words } => inner.judge(id, at, is_final, &words, patience, Box::new(reply)),
         }
     }
 
@@ -210,8 +208,8 @@ impl Inner {
         Answer::Weighed { id, generation, verdicts }
     }
 
-    /// Text policy, then threshold policy.
-    fn judge(self: &Arc<Self>, id: JudgeId, at: Micros, is_final: bool, words: Vec<ReadWord>, patience: Option<Duration>, reply: ReplyTo) {
+    /// The words of a page, before both policies.
+    fn judge(&self, id: JudgeId, at: Micros, is_final: bool, words: &[ReadWord], patience: Option<Duration>, reply: ReplyTo) {
         let word = |word: &ReadWord| Word { text: word.text.clone(), confidence: word.confidence, place: Place::Area(word.area) };
         let utterance = Utterance {
             id: format!("{}-page-{}", self.source.id, id.page),
@@ -224,68 +222,8 @@ impl Inner {
             language: None,
             words: words.iter().map(word).collect(),
         };
-        let judges = self.clone();
-        // The second question is asked from the first one's thread, which has no runtime of its own.
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        let question = types::Request::Judge { utterance: Arc::new(utterance) };
-        self.policies.ask(at, question, patience, move |answered| {
-            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
-            let findings = match answered.result {
-                Ok(Reply::Findings(findings)) => findings,
-                Ok(_) => return reply(judges.unjudged(id, at, words.len(), "it answered something else".to_owned())),
-                Err(why) => return reply(judges.unjudged(id, at, words.len(), why)),
-            };
-            let detection = |finding: &types::Finding| Detection {
-                detector: TEXT.into(),
-                label: finding.category.as_str().into(),
-                confidence: finding.confidence,
-                area: area(&words, finding),
-                trail: None,
-            };
-            let detections: Vec<Detection> = findings.iter().map(detection).collect();
-            if detections.is_empty() {
-                return reply(judges.found(id, at, is_final, &words, &findings, &detections, &[]));
-            }
-            let question = types::Request::Weigh { source: judges.source.clone(), found: detections.clone() };
-            let asked = judges.clone();
-            asked.policies.ask(at, question, patience, move |answered| {
-                let verdicts = match answered.result {
-                    Ok(Reply::Verdicts(verdicts)) if verdicts.len() == detections.len() => verdicts,
-                    _ => judges.default_verdicts(&detections),
-                };
-                reply(judges.found(id, at, is_final, &words, &findings, &detections, &verdicts));
-            });
-        });
-    }
-
-    fn unjudged(&self, id: JudgeId, at: Micros, words: usize, fault: String) -> Answer {
-        let findings = Vec::new();
-        (self.observer)(Note::Judged(Judging { medium: Medium::Screen, at, words, is_final: false, findings, fault: Some(fault) }));
-        Answer::Judged { id, flagged: None }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what was asked, and both answers")]
-    fn found(
-        &self,
-        id: JudgeId,
-        at: Micros,
-        is_final: bool,
-        words: &[ReadWord],
-        findings: &[types::Finding],
-        detections: &[Detection],
-        verdicts: &[Verdict],
-    ) -> Answer {
-        let mut flagged = vec![false; words.len()];
-        let mut told = Vec::new();
-        for ((finding, detection), verdict) in findings.iter().zip(detections).zip(verdicts) {
-            let span = finding.first as usize..(finding.first as usize).saturating_add(finding.count as usize).min(words.len());
-            if verdict.counts && let Some(span) = flagged.get_mut(span) {
-                span.fill(true);
-            }
-            told.push(Finding { finding: finding.clone(), detection: detection.clone(), verdict: *verdict });
-        }
-        (self.observer)(Note::Judged(Judging { medium: Medium::Screen, at, words: words.len(), is_final, findings: told, fault: None }));
-        Answer::Judged { id, flagged: Some(flagged) }
+        let asker = Asker { source: self.source.clone(), policies: self.policies.clone(), observer: self.observer.clone() };
+        asker.judge(Medium::Screen, at, utterance, patience, move |flagged| reply(Answer::Judged { id, flagged }));
     }
 
     /// A detection counts at the lower of its base and the plugin's last `current()`.
@@ -318,12 +256,6 @@ impl Inner {
             cpu_us,
         }));
     }
-}
-
-/// The area of the words that something was found in.
-fn area(words: &[ReadWord], finding: &types::Finding) -> Option<crate::geometry::Rect> {
-    let words = words.iter().skip(finding.first as usize).take(finding.count as usize);
-    words.map(|word| word.area).reduce(|a, b| a.hull(&b))
 }
 
 fn summary(detections: &[Detection], verdicts: &[Verdict]) -> String {

@@ -145,12 +145,12 @@ impl Room {
 
     /// How far viewers are behind.
     pub fn delay(&self) -> Micros {
-        self.settled.read().unwrap_or_else(PoisonError::into_inner).config.room.delay_ms.micros()
+        self.settled.read().unwrap_or_else(PoisonError::into_inner).config.delay().micros()
     }
 
     /// How sound is treated now.
     pub fn sound(&self) -> SoundRule {
-        SoundRule::of(&self.settled.read().unwrap_or_else(PoisonError::into_inner).config.room)
+        SoundRule::of(&self.settled.read().unwrap_or_else(PoisonError::into_inner).config)
     }
 
     /// The longest time between two looks, ms; none where nothing is looked for.

@@ -2,7 +2,7 @@
 
 use super::line::Unjudged;
 use super::mute::Replacement;
-use crate::config::{MuteWith, Room, SoundMode};
+use crate::config::{Config, MuteWith, SoundMode};
 use crate::media::frame::Micros;
 use crate::room::settings::FailMode;
 
@@ -13,18 +13,23 @@ const TONE: Replacement = Replacement::Tone { hertz: 1000.0, level: 0.1 };
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoundRule {
     pub delay: Micros,
+    /// Speech in it is listened to.
+    pub listens: bool,
     pub unjudged: Unjudged,
     pub replacement: Replacement,
 }
 
 impl SoundRule {
-    pub fn of(room: &Room) -> Self {
+    pub fn of(config: &Config) -> Self {
+        let room = &config.room;
+        let judged = config.speech.listen || room.sound == SoundMode::Judged;
         Self {
-            delay: room.delay_ms.micros(),
-            unjudged: match (room.sound, room.fail_mode) {
-                (SoundMode::Pass, _) => Unjudged::Unasked,
-                (SoundMode::Judged, FailMode::Open) => Unjudged::Passes,
-                (SoundMode::Judged, FailMode::Closed) => Unjudged::Silent,
+            delay: config.delay().micros(),
+            listens: config.speech.listen,
+            unjudged: match (judged, room.fail_mode) {
+                (false, _) => Unjudged::Unasked,
+                (true, FailMode::Open) => Unjudged::Passes,
+                (true, FailMode::Closed) => Unjudged::Silent,
             },
             replacement: match room.mute_with {
                 MuteWith::Silence => Replacement::Silence,

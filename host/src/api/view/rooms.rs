@@ -166,7 +166,7 @@ impl RoomView {
         };
         let effective = EffectiveView {
             fail_mode: crate::serve::word(&config.room.fail_mode),
-            delay_ms: config.room.delay_ms.0,
+            delay_ms: config.delay().0,
             hold_ms: config.room.hold_ms.0,
             look_max_ms: room.look_max_ms(),
             skip_max_ms: config.room.skip_max_ms.0,

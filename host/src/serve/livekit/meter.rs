@@ -24,6 +24,8 @@ pub const SAMPLES_INSERTED: &str = "scrim_sound_samples_inserted_total";
 pub const SAMPLES_SILENCED: &str = "scrim_sound_samples_silenced_total";
 /// Counter: sound samples that a room which fails open let pass though no judge had heard them in time.
 pub const SAMPLES_UNJUDGED: &str = "scrim_sound_samples_passed_unjudged_total";
+/// Counter: spans that a judge had muted. Label `when`: `in_time`, `partly` (some had been heard), `late` (all had).
+pub const MUTES: &str = "scrim_sound_mutes_total";
 /// Gauge: sound in all delay lines.
 pub const LINE_BYTES: &str = "scrim_sound_line_bytes";
 /// Counter: sound samples lost. Label `reason`: `way` (before they came here), `drift` (more came than time passed, or too late), `behind` (not
@@ -51,6 +53,7 @@ pub fn describe() {
     describe_counter!(SAMPLES_INSERTED, Unit::Count, "silent samples put in, by reason");
     describe_counter!(SAMPLES_SILENCED, Unit::Count, "sound samples that were not heard, by reason");
     describe_counter!(SAMPLES_UNJUDGED, Unit::Count, "sound samples that passed without a judge having heard them");
+    describe_counter!(MUTES, Unit::Count, "spans that a judge had muted, by whether they had been heard");
     describe_gauge!(LINE_BYTES, Unit::Bytes, "sound in all delay lines");
     describe_counter!(SAMPLES_DROPPED, Unit::Count, "sound samples lost, by reason");
     describe_counter!(RECONNECTS, Unit::Count, "connections to rooms that were made again");

@@ -16,7 +16,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::meter;
 use super::mirror::{Mirror, Published};
+use crate::infer::InferError;
 use crate::media::frame::Micros;
+use crate::plugin::types::{self, SourceKind};
+use crate::room::listening::{self, Listening};
 use crate::serve::clock::HostClock;
 use crate::serve::room::{Room, lock};
 use crate::speech::{AudioLine, Chunk, Counts, Format, Unjudged};
@@ -43,6 +46,8 @@ pub struct Track {
     identity: String,
     from: TrackSource,
     through: Mutex<Through>,
+    /// While the room listens.
+    listening: Mutex<Option<Listening>>,
 }
 
 pub type Line = Arc<Track>;
@@ -79,7 +84,7 @@ impl Track {
     pub fn new(room: Arc<Room>, identity: String, from: TrackSource) -> Line {
         let line = AudioLine::new(Format { rate: RATE, channels: CHANNELS }, room.delay(), BYTES_MAX);
         let through = Mutex::new(Through { line, came: Tap::default(), went: Tap::default(), lost: 0 });
-        Arc::new(Self { room, identity, from, through })
+        Arc::new(Self { room, identity, from, through, listening: Mutex::default() })
     }
 
     /// What viewers' apps show.
@@ -99,7 +104,13 @@ impl Track {
     /// A judge has heard all until then, and found what is to be muted: the way of every judge, whether it is here or outside. Nobody has heard what
     /// is still to come, whatever a judge says.
     pub fn judged(&self, until: Micros, mutes: &[(Micros, Micros)]) {
-        let until = until.min(own_time(self.room.shared.clock.now()));
+        let now = self.room.shared.clock.now();
+        let gone = now.saturating_sub(self.room.delay());
+        for (from, to) in mutes {
+            let when = if *from >= gone { "in_time" } else if *to > gone { "partly" } else { "late" };
+            metrics::counter!(meter::MUTES, "when" => when).increment(1);
+        }
+        let until = until.min(own_time(now));
         let line = &mut lock(&self.through).line;
         mutes.iter().for_each(|&(from, to)| line.mute(from, to));
         line.judged(until);
@@ -107,6 +118,48 @@ impl Track {
 
     pub fn judge_is_late(&self) -> bool {
         lock(&self.through).line.judge_is_late()
+    }
+
+    /// Begins or ends to listen, as the room wants it now, and hands over what came.
+    async fn listen(self: &Arc<Self>, at: Micros, samples: &[i16]) {
+        let rule = self.room.sound();
+        let closed = rule.unjudged == Unjudged::Silent;
+        if !rule.listens {
+            *lock(&self.listening) = None;
+            return;
+        }
+        if lock(&self.listening).is_none() {
+            let begun = self.begin_to_listen(closed).await;
+            if let Err(error) = &begun {
+                tracing::warn!(%error, "a microphone is not listened to; a closed room is silent");
+            }
+            *lock(&self.listening) = begun.ok();
+        }
+        if let Some(listening) = &*lock(&self.listening) {
+            listening.close(closed);
+            listening.sound(at, samples);
+        }
+    }
+
+    async fn begin_to_listen(self: &Arc<Self>, closed: bool) -> Result<Listening, InferError> {
+        let policies = self.room.policies().await;
+        let id = format!("{}-{}", self.identity, self.name().replace(' ', "-"));
+        let source = types::Source { id: id.clone(), kind: SourceKind::Microphone, owner: self.identity.clone() };
+        let told = Arc::downgrade(&self.room);
+        let observer = Arc::new(move |note| {
+            if let Some(room) = told.upgrade() {
+                room.noted(&id, note);
+            }
+        });
+        let format = Format { rate: RATE, channels: CHANNELS };
+        let speaker = self.room.shared.host.speaker(source, policies.clone(), observer, format, closed);
+        let (clock, line) = (self.room.shared.clock, Arc::downgrade(self));
+        let say = move |until: Micros, mutes: &[(Micros, Micros)]| {
+            if let Some(line) = line.upgrade() {
+                line.judged(until, mutes);
+            }
+        };
+        listening::listen(speaker, move || policies.moment(clock.now()), say)
     }
 
     fn take(&self, at: Micros, samples: &[i16], lost: u64) {
@@ -190,6 +243,10 @@ pub async fn take_in(mut audio: AudioStream, line: Line, clock: HostClock) {
         let missing = (dropped - std::mem::replace(&mut lost, dropped)) * u64::from(CHANNELS * RATE / 100);
         metrics::counter!(meter::SAMPLES_DROPPED, "reason" => "way").increment(missing);
         line.take(at, &sound.samples, missing);
+        line.listen(at, &sound.samples).await;
+    }
+    if let Some(listening) = &*lock(&line.listening) {
+        listening.finish();
     }
 }
 
