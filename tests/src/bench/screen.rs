@@ -33,13 +33,13 @@ const SIZES: [f32; 6] = [12.0, 16.0, 20.0, 24.0, 32.0, 48.0];
 const GROUNDS: [&str; 3] = ["plain", "photograph", "head"];
 const MOTIONS: [Motion; 4] = [Motion::Still, Motion::Scroll, Motion::FadeIn, Motion::Pages];
 const PAGES: [&[&str]; 3] = [
-    &["the weather is fine today", "you are a fucking idiot", "see you at the garden gate", "what is this shit about", "thank you for coming by"],
+    &["the weather is fine today", "you are a fucking idiot", "see you at the garden gate", "go to hell you cunt", "thank you for coming by"],
     &["our next meeting is on friday", "bring some bread and butter", "this bitch is not my friend", "please close the window", "good night everybody"],
     &["a short walk to the harbour", "shut up you stupid cunt", "the train leaves at seven", "sandwiches are on the table", "fuck off and leave me"],
 ];
-const BAD: [&str; 8] = ["fucking", "idiot", "shit", "bitch", "cunt", "fuck", "stupid", "shut"];
+const BAD: [&str; 8] = ["fucking", "idiot", "up", "bitch", "cunt", "fuck", "stupid", "shut"];
 /// Those that the policy is always to find by themselves; the others it may find in what is said.
-const CERTAIN: [&str; 5] = ["fucking", "shit", "bitch", "cunt", "fuck"];
+const CERTAIN: [&str; 4] = ["fucking", "bitch", "cunt", "fuck"];
 /// Steps of luma by which a legible word stands out.
 const LEGIBLE: f32 = 24.0;
 
