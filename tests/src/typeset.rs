@@ -66,7 +66,8 @@ impl Typeface {
                     let (id, scale) = (glyph.id, glyph.scale);
                     if let Some(outline) = self.0.outline_glyph(id.with_scale_and_position(scale, point(at, top + font.ascent()))) {
                         let bounds = outline.px_bounds();
-                        outline.draw(|px, py, share| ink.add(bounds.min.x as i64 + i64::from(px), bounds.min.y as i64 + i64::from(py), share));
+                        outline
+                            .draw(|px, py, share| ink.add(bounds.min.x as i64 + i64::from(px), bounds.min.y as i64 + i64::from(py), share));
                     }
                     at += font.h_advance(id);
                 }
@@ -128,9 +129,8 @@ impl Ink {
         luma.iter_mut().zip(&self.shares).for_each(|(under, share)| mix(under, code[0], *share));
         for y in 0..ch {
             for x in 0..cw {
-                let of = |dx: usize, dy: usize| {
-                    self.shares[(2 * y + dy).min(self.height - 1) * self.width + (2 * x + dx).min(self.width - 1)]
-                };
+                let of =
+                    |dx: usize, dy: usize| self.shares[(2 * y + dy).min(self.height - 1) * self.width + (2 * x + dx).min(self.width - 1)];
                 let share = (of(0, 0) + of(1, 0) + of(0, 1) + of(1, 1)) / 4.0;
                 mix(&mut cb[y * cw + x], code[1], share);
                 mix(&mut cr[y * cw + x], code[2], share);
@@ -144,20 +144,18 @@ impl Ink {
 pub enum Motion {
     Still,
     /// Pixels a frame; down and to the right are positive.
-    Scroll { x: f32, y: f32 },
+    Scroll {
+        x: f32,
+        y: f32,
+    },
     /// From nothing to its full colour in this many frames.
-    FadeIn { frames: usize },
+    FadeIn {
+        frames: usize,
+    },
 }
 
 /// Draws the text on every frame of a clip; answers with each frame's words.
-pub fn over(
-    face: &Typeface,
-    frames: &mut [Frame],
-    at: (f32, f32),
-    text: &str,
-    style: &Style,
-    motion: Motion,
-) -> Vec<Vec<Drawn>> {
+pub fn over(face: &Typeface, frames: &mut [Frame], at: (f32, f32), text: &str, style: &Style, motion: Motion) -> Vec<Vec<Drawn>> {
     let drawn = frames.iter_mut().enumerate().map(|(i, frame)| {
         let passed = i as f32;
         match motion {

@@ -450,12 +450,7 @@ pub(super) fn check_digest(name: &str, file: &Path, declared: Option<&str>) -> R
     let found = sha256(&mut opened).map_err(|error| InferError::Model { model: name.to_owned(), reason: error.to_string() })?;
     match found == declared {
         true => Ok(()),
-        false => Err(InferError::ModelChanged {
-            model: name.to_owned(),
-            path: file.to_path_buf(),
-            declared: declared.to_owned(),
-            found,
-        }),
+        false => Err(InferError::ModelChanged { model: name.to_owned(), path: file.to_path_buf(), declared: declared.to_owned(), found }),
     }
 }
 

@@ -1,6 +1,9 @@
-//! `scrim-bench ocr [FRAMES]`: words found on 720p frames by size, ground and contrast, in the mirror too, and what a read costs on one thread.
+//! `scrim-bench ocr [FRAMES] [PART…]`: words found on 720p frames by size, ground and contrast, in the mirror too; what a read costs on one
+//! thread; what `vision::strokes` overlooks and marks. Parts: `words`, `contrast`,
+//! `coded`, `costs`, `strokes`; all of them if none is named.
 
 use std::ops::Range;
+use std::process::Command;
 
 use cpu_time::ThreadTime;
 use scrim_host::geometry::Rect;
@@ -23,45 +26,114 @@ const CONTRASTS: [u8; 4] = [24, 40, 80, 160];
 /// Luma steps by which every piece of a word has to stand out from a picture to be counted.
 const LEGIBLE: u8 = 40;
 const PHRASES: [&str; 12] = [
-    "the quick brown fox", "holy shit that was close", "subscribe for more", "what the fuck is this", "level 42 boss fight",
-    "you stupid bitch", "good game everyone", "donated $5.00 thanks", "fuck off and die", "see you tomorrow", "kill yourself now", "hello from Berlin",
+    "the quick brown fox",
+    "holy shit that was close",
+    "subscribe for more",
+    "what the fuck is this",
+    "level 42 boss fight",
+    "you stupid bitch",
+    "good game everyone",
+    "donated $5.00 thanks",
+    "fuck off and die",
+    "see you tomorrow",
+    "kill yourself now",
+    "hello from Berlin",
 ];
 
 /// # Errors
 /// When set-up has not fetched the models, the font, the pictures or ffmpeg.
 pub fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let frames: usize = arguments.first().map_or(Ok(6), |frames| frames.parse())?;
+    let frames: usize = arguments.first().map_or(Ok(4), |frames| frames.parse())?;
+    let parts = arguments.get(1..).unwrap_or_default();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
     let face = Typeface::open("DejaVuSans.ttf")?;
-    let only = std::env::var("ONLY").unwrap_or_default();
-    if only.is_empty() || only == "strokes" { strokes(&face, frames)?; }
-    if only == "costs" { return costs(&face); }
-    let grounds = grounds(frames)?;
-    for scan in SCANS.into_iter().filter(|s| only.is_empty() || only == s.0.to_string()) {
-        println!("\nthe whole frame seen at {}x{}: words read / found, of all drawn", scan.0, scan.1);
-        println!("{:24}{}", "ground", SIZES.map(|size| format!("{size:>15} px")).concat());
+    let grounds = grounds(frames.max(1))?;
+    if wanted("strokes") {
+        strokes(&face, &grounds)?;
+    }
+    if wanted("words") {
+        words(&face, &grounds)?;
+    }
+    if wanted("contrast") {
+        contrasts(&face)?;
+    }
+    if wanted("coded") {
+        coded(&face, &grounds)?;
+    }
+    if wanted("costs") {
+        costs(&face)?;
+    }
+    Ok(())
+}
+
+fn words(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
+    for scan in SCANS {
+        heading(&format!("seen at {}x{} at most: words read / found, of all drawn", scan.0, scan.1));
         for mirrored in [false, true] {
-            for (name, grounds) in grounds.iter().take(if mirrored { 2 } else { 4 }) {
+            // In the mirror, two grounds will do.
+            for (name, frames) in grounds.iter().take(if mirrored { 2 } else { grounds.len() }) {
                 let mut row = format!("{:24}", if mirrored { format!("{name}, mirrored") } else { (*name).to_owned() });
                 for size in SIZES {
-                    let score = tried(&face, grounds, scan, size, None, mirrored)?;
-                    row += &format!("{:>18}", score.shown());
+                    row += &format!("{:>18}", tried(face, frames, scan, size, None, mirrored)?.shown());
                 }
                 println!("{row}");
             }
         }
     }
-    if !only.is_empty() && only != "contrast" { return Ok(()); }
-    println!("\nby contrast (luma steps) on a plain ground, seen at 1280x720");
+    Ok(())
+}
+
+fn contrasts(face: &Typeface) -> anyhow::Result<()> {
+    heading("seen at 1280x720, by contrast (luma steps) on a plain ground: words read / found, of all drawn");
     for contrast in CONTRASTS {
         let mut row = format!("{contrast:<24}");
         for size in SIZES {
-            let score = tried(&face, &[plain(120), plain(60), plain(180)], SCANS[2], size, Some(contrast), false)?;
-            row += &format!("{:>18}", score.shown());
+            row += &format!("{:>18}", tried(face, &[plain(120), plain(60), plain(180)], SIZE, size, Some(contrast), false)?.shown());
         }
         println!("{row}");
     }
-    if only.is_empty() { costs(&face)?; }
     Ok(())
+}
+
+/// A page that stands still over a clip, coded as live video is: words read, and what each read costs, of which memory saves the most.
+fn coded(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
+    println!("\n20 px on a still picture, H.264 at a bit rate: frame by frame, words read of all drawn, ms");
+    for (name, ground) in grounds {
+        for kilobits in [600, 1500, 4000] {
+            let mut page_of = ground[0].clone();
+            let drawn = page(face, &mut page_of, 20.0, None, false, 1);
+            let mut reader = reader(SIZE)?;
+            let mut row = format!("{:24}", format!("{name}, {kilobits} kbit/s"));
+            for frame in through_h264(&vec![page_of; 12], kilobits)?.iter().step_by(3) {
+                let mut blocks = Vec::new();
+                let spent = timed(&mut reader, |reader| reader.read(frame, &[]).map(|read| blocks = read))?;
+                let read = drawn.iter().filter(|word| was_read(word, &blocks)).count();
+                row += &format!("{:>18}", format!("{:.1} %, {spent:.0}", read as f64 * 100.0 / drawn.len().max(1) as f64));
+            }
+            println!("{row}");
+        }
+    }
+    Ok(())
+}
+
+fn through_h264(frames: &[Frame], kilobits: usize) -> anyhow::Result<Vec<Frame>> {
+    let folder = tempfile::tempdir()?;
+    let (raw, coded) = (folder.path().join("raw.yuv"), folder.path().join("coded.mkv"));
+    std::fs::write(&raw, frames.iter().flat_map(|frame| frame.data()).copied().collect::<Vec<u8>>())?;
+    let size = format!("{}x{}", SIZE.0, SIZE.1);
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-r", "15", "-s", &size, "-i"])
+        .arg(&raw)
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-b:v", &format!("{kilobits}k")])
+        .arg(&coded)
+        .status()?;
+    anyhow::ensure!(status.success(), "ffmpeg could not code the page");
+    clip::decode(&coded, SIZE.0, SIZE.1)
+}
+
+/// Of a table by size.
+fn heading(title: &str) {
+    println!("\n{title}\n{:24}{}", "", SIZES.map(|size| format!("{size:>15} px")).concat());
 }
 
 #[derive(Default)]
@@ -102,10 +174,6 @@ fn tried(
             score.drawn += 1;
             score.read += usize::from(was_read(word, &blocks));
             score.found += usize::from(covered(&word.area, &found) > 0.7);
-            if !was_read(word, &blocks) && std::env::var_os("SHOW").is_some() {
-                let near: Vec<_> = blocks.iter().flat_map(Block::words).filter(|r| !r.area.intersection(&word.area).is_empty()).map(|r| (&r.text, r.confidence)).collect();
-                println!("  missed {} {near:?}", word.text);
-            }
         }
     }
     Ok(score)
@@ -125,8 +193,20 @@ fn page(face: &Typeface, frame: &mut Frame, size: f32, contrast: Option<u8>, mir
         let below = mean_luma(frame, Rect::new(at, y, 10.0 * size, size));
         let bright = below < 125.0;
         let code = match contrast {
-            Some(contrast) => if bright { below as u8 + contrast } else { below as u8 - contrast },
-            None => if bright { random.u8(200..236) } else { random.u8(16..50) },
+            Some(contrast) => {
+                if bright {
+                    below as u8 + contrast
+                } else {
+                    below as u8 - contrast
+                }
+            }
+            None => {
+                if bright {
+                    random.u8(200..236)
+                } else {
+                    random.u8(16..50)
+                }
+            }
         };
         // A tint now and then.
         let chroma = if contrast.is_none() && random.bool() { [random.u8(90..166), random.u8(90..166)] } else { [128, 128] };
@@ -173,11 +253,14 @@ fn plain(luma: u8) -> Frame {
     Frame::new(FrameSeq(0), Micros::ZERO, SIZE.0, SIZE.1, frame::Range::Limited, Matrix::Bt709, data)
 }
 
-fn grounds(frames: usize) -> anyhow::Result<Vec<(&'static str, Vec<Frame>)>> {
+/// A name, and frames without text.
+type Ground = (&'static str, Vec<Frame>);
+
+fn grounds(frames: usize) -> anyhow::Result<Vec<Ground>> {
     let shades = [16, 40, 90, 120, 160, 200, 235];
     let clip = |name: &str| -> anyhow::Result<Vec<Frame>> {
         let all = clip::scaled(&asset(name), SIZE.0, SIZE.1, 120)?;
-        let step = (all.len() / frames.max(1)).max(1);
+        let step = (all.len() / frames).max(1);
         Ok(all.into_iter().step_by(step).take(frames).collect())
     };
     Ok(vec![
@@ -190,12 +273,16 @@ fn grounds(frames: usize) -> anyhow::Result<Vec<(&'static str, Vec<Frame>)>> {
 
 fn costs(face: &Typeface) -> anyhow::Result<()> {
     println!("\nmilliseconds of one thread's processor time, the least of 3 to 5 (720p)");
-    for (lines, ground) in [(0, plain(60)), (1, plain(60)), (12, plain(60)), (12, clip::scaled(&asset("bikes.mp4"), SIZE.0, SIZE.1, 1)?.swap_remove(0))] {
+    for (lines, ground) in
+        [(0, plain(60)), (1, plain(60)), (12, plain(60)), (12, clip::scaled(&asset("bikes.mp4"), SIZE.0, SIZE.1, 1)?.swap_remove(0))]
+    {
         let mut frame = ground;
         for (i, phrase) in PHRASES.iter().take(lines).enumerate() {
             face.draw(&mut frame, (100.0, 30.0 + 55.0 * i as f32), phrase, &Style::new(20.0, Rgb([255, 255, 255])));
         }
-        for (name, within) in [("whole frame", vec![]), ("part of 256x64", vec![Rect::new(100.0 / 1280.0, 20.0 / 720.0, 0.2, 64.0 / 720.0)])] {
+        for (name, within) in
+            [("whole frame", vec![]), ("part of 256x64", vec![Rect::new(100.0 / 1280.0, 20.0 / 720.0, 0.2, 64.0 / 720.0)])]
+        {
             for scan in SCANS {
                 let mut fresh = f64::MAX;
                 for _ in 0..3 {
@@ -215,12 +302,10 @@ fn costs(face: &Typeface) -> anyhow::Result<()> {
 }
 
 /// What `vision::strokes` marks: words it overlooks altogether, blocks of words it does not mark, and blocks of clips it marks.
-fn strokes(face: &Typeface, frames: usize) -> anyhow::Result<()> {
-    println!("words without a marked block / blocks of words not marked, of all, by contrast (luma steps)");
-    println!("{:24}{}", "ground", SIZES.map(|size| format!("{size:>15} px")).concat());
-    let grounds = grounds(frames)?;
+fn strokes(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
+    heading("words without a marked block / blocks of words not marked, of all, by contrast (luma steps)");
     for contrast in CONTRASTS {
-        for (name, grounds) in &grounds {
+        for (name, grounds) in grounds {
             let mut row = format!("{:24}", format!("{name}, {contrast}"));
             for size in SIZES {
                 let (mut words, mut overlooked, mut blocks, mut unmarked) = (0, 0, 0, 0);

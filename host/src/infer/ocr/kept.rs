@@ -16,6 +16,8 @@ const STRETCH: usize = 2;
 /// Most that a stretch's cells may differ in the mean, as a share of the contrast within the line, and in 8-bit levels.
 const DIFFERENCE_SHARE: f32 = 0.05;
 const DIFFERENCE_MIN: f32 = 1.5;
+/// Windows tried: a clock, say, leaves a new reading at its place with every second.
+const NEAR_MAX: usize = 4;
 /// Least overlap (intersection over union) of a window with one that may show the same line.
 const SAME_PLACE: f32 = 0.6;
 
@@ -54,7 +56,11 @@ impl Look {
         let difference = |(a, b): (&[u8], &[u8])| a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>();
         let stretch = STRETCH * self.rows;
         (self.rows, self.cells.len()) == (other.rows, other.cells.len())
-            && self.cells.chunks(stretch).zip(other.cells.chunks(stretch)).all(|pair| difference(pair) <= self.tolerance.min(other.tolerance))
+            && self
+                .cells
+                .chunks(stretch)
+                .zip(other.cells.chunks(stretch))
+                .all(|pair| difference(pair) <= self.tolerance.min(other.tolerance))
     }
 }
 
@@ -67,7 +73,7 @@ pub struct Known {
     pub reading: Reading,
 }
 
-/// The memory. Belongs to one source of frames: places are compared.
+/// The memory.
 #[derive(Default)]
 pub struct Kept {
     /// Least recently seen first.
@@ -75,12 +81,13 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Windows near this one, read in its direction, through which lines were read; the most recently seen first.
+    /// Windows near this one, read in its direction, through which lines were read; the most recently seen first, and no more than
+    /// [`NEAR_MAX`].
     pub fn near(&self, window: &Window) -> Vec<Window> {
         let bounds = window.bounds();
         let same_way = |other: &Window| other.along.0 * window.along.0 + other.along.1 * window.along.1 > 0.0;
         let windows = self.lines.iter().rev().map(|known| known.window);
-        windows.filter(|other| same_way(other) && other.bounds().iou(&bounds) >= SAME_PLACE).collect()
+        windows.filter(|other| same_way(other) && other.bounds().iou(&bounds) >= SAME_PLACE).take(NEAR_MAX).collect()
     }
 
     /// The reading of a line that looks like this, which counts as seen now. With a window, only of one that was read through it.

@@ -75,7 +75,8 @@ fn stacked(mut lines: Vec<Line>, size: (usize, usize)) -> Vec<Block> {
         .map(|above| (above + 1..lines.len()).filter(|&next| follows(&lines[above], &lines[next], size)).collect())
         .collect();
     // Without those that another one stands between.
-    let next_to = |nexts: &Vec<usize>| nexts.iter().copied().filter(|next| !nexts.iter().any(|between| below[*between].contains(next))).collect();
+    let next_to =
+        |nexts: &Vec<usize>| nexts.iter().copied().filter(|next| !nexts.iter().any(|between| below[*between].contains(next))).collect();
     let below: Vec<Vec<usize>> = below.iter().map(next_to).collect();
     let above = |next: usize| below.iter().filter(|nexts| nexts.contains(&next)).count();
     // Each line's block; a line that is the only one below the only one above it is in that one's.
@@ -142,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_word_broken_across_lines_is_neighbours_in_one_block() {
-        assert_eq!(read(vec![line("king of things", 100.0, 130.0), line("you are the fuc-", 100.0, 100.0)]), ["you are the fuc- king of things"]);
+        assert_eq!(
+            read(vec![line("king of things", 100.0, 130.0), line("you are the fuc-", 100.0, 100.0)]),
+            ["you are the fuc- king of things"]
+        );
     }
 
     #[test]

@@ -25,8 +25,8 @@ const COLUMNS_MIN: usize = 96;
 const COLUMNS_MAX: usize = 3200;
 /// Least confidence of a line that is told; below, rapidocr 3.10.0 calls it no text either.
 const CONFIDENCE_MIN: f32 = 0.5;
-/// A line that is read at least this well is not tried another way.
-const CONFIDENCE_GOOD: f32 = 0.9;
+/// A line that is read at least this well is not tried another way, unless another line of the frame reads best in the mirror.
+const CONFIDENCE_GOOD: f32 = 0.95;
 /// A window this many times as high as long may hold text that runs across it, as rapidocr 3.10.0 has it.
 const TALL: f32 = 1.5;
 
@@ -65,7 +65,7 @@ impl Default for ReaderOptions {
     }
 }
 
-/// Reads frames. One belongs to one thread, and to one source of frames, whose lines it remembers.
+/// Reads frames, of one source or of several. It is used by one thread at a time.
 pub struct Reader {
     detection: Network,
     recognition: Network,
@@ -106,9 +106,10 @@ impl Reader {
     /// # Errors
     /// When a network could not run.
     pub fn read(&mut self, frame: &Frame, within: &[Rect]) -> Result<Vec<Block>, InferError> {
-        let mut pieces = Vec::new();
-        for window in self.windows(frame, within)? {
-            pieces.extend(self.line(frame, &window)?);
+        let windows = self.windows(frame, within)?;
+        let mut pieces = self.lines(frame, &windows, self.options.mirrored)?;
+        if !self.options.mirrored && pieces.iter().any(|piece| piece.run == Run::Mirrored) {
+            pieces = self.lines(frame, &windows, true)?;
         }
         Ok(lines::blocks(pieces, (frame.width, frame.height)))
     }
@@ -146,8 +147,17 @@ impl Reader {
         })
     }
 
-    /// A line, read the way in which it reads best; `None` if it does not.
-    fn line(&mut self, frame: &Frame, window: &Window) -> Result<Option<Line>, InferError> {
+    /// The lines that can be read.
+    fn lines(&mut self, frame: &Frame, windows: &[Window], mirrored: bool) -> Result<Vec<Line>, InferError> {
+        let mut lines = Vec::new();
+        for window in windows {
+            lines.extend(self.line(frame, window, mirrored)?);
+        }
+        Ok(lines)
+    }
+
+    /// A line, read the way in which it reads best; `None` if it does not. In the mirror only if it must be, unless `mirrored`.
+    fn line(&mut self, frame: &Frame, window: &Window, mirrored: bool) -> Result<Option<Line>, InferError> {
         let ways = match window.thickness() > TALL * window.length() {
             true => vec![(Run::Turned, window.turned(true)), (Run::Turned, window.turned(false)), (Run::Upright, *window)],
             false => vec![(Run::Upright, *window), (Run::Mirrored, window.mirrored())],
@@ -159,7 +169,7 @@ impl Reader {
             if best.as_ref().is_none_or(|(_, best)| confidence > best.reading.confidence) {
                 best = Some((run, known));
             }
-            if confidence >= CONFIDENCE_GOOD && !self.options.mirrored {
+            if confidence >= CONFIDENCE_GOOD && !mirrored {
                 break;
             }
         }

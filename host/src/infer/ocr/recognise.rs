@@ -122,7 +122,8 @@ const REACH: f32 = 0.65;
 /// not over its neighbours' letters.
 fn word(all: &[Character], range: Range<usize>) -> Span {
     let own = &all[range.clone()];
-    let letters = |characters: &[Character]| characters.iter().filter(|character| !character.is_space()).map(Character::centre).collect::<Vec<_>>();
+    let letters =
+        |characters: &[Character]| characters.iter().filter(|character| !character.is_space()).map(Character::centre).collect::<Vec<_>>();
     let before = letters(&all[..range.start]).last().copied().unwrap_or(0.0);
     let after = letters(&all[range.end..]).first().copied().unwrap_or(1.0);
     let pitch = if own.len() > 1 { pitch(own).max(pitch(all)) } else { pitch(all) };

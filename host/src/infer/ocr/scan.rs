@@ -49,6 +49,9 @@ impl Tile {
 /// size, or at `pixels` pixels if it has more.
 pub fn tiles(size: (usize, usize), within: &[Rect], pixels: usize) -> Vec<Tile> {
     let (width, height) = (size.0 as f32, size.1 as f32);
+    if size.0 == 0 || size.1 == 0 {
+        return Vec::new();
+    }
     if within.is_empty() {
         return vec![Tile::new(Rect::new(0.0, 0.0, width, height), pixels)];
     }
@@ -89,6 +92,7 @@ mod tests {
         assert_eq!(tiles((1280, 720), &[], 1 << 20)[0].input, (1280, 736));
         let [tile] = &tiles((1920, 1080), &[], 1280 * 720)[..] else { panic!("one tile") };
         assert_eq!(tile.input, (1280, 736));
+        assert!(tiles((0, 0), &[], 1 << 20).is_empty() && tiles((640, 360), &[Rect::default()], 1 << 20).is_empty());
         // A window over all of the input is one over all of the frame.
         assert_eq!(tile.placed(&Window::upright(0.0, 0.0, 1280.0, 736.0)).bounds(), Rect::new(0.0, 0.0, 1920.0, 1080.0));
     }

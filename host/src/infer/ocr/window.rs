@@ -145,14 +145,7 @@ impl<'a> Sampler<'a> {
     }
 
     /// As [`Sampler::slanted_row`], of a level window: first down, over the frame's whole width, then along.
-    fn level_row(
-        &self,
-        window: &Window,
-        (y, height, ny): (usize, usize, usize),
-        columns: &[Taps],
-        blended: &mut [f32],
-        out: &mut [f32],
-    ) {
+    fn level_row(&self, window: &Window, (y, height, ny): (usize, usize, usize), columns: &[Taps], blended: &mut [f32], out: &mut [f32]) {
         blended.fill(0.0);
         for sample in 0..ny {
             let across = (y as f32 + (sample as f32 + 0.5) / ny as f32) / height as f32;
