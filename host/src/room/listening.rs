@@ -63,7 +63,6 @@ pub struct Ear {
     stream: Stream,
     /// From which sample of the stream on which time counts; the last few.
     ties: VecDeque<(Micros, Micros)>,
-    format: Format,
     waiting: VecDeque<Waiting>,
     next: u64,
     said: Micros,
@@ -82,7 +81,6 @@ impl Ear {
             vad,
             stream: Stream::new(step),
             ties: VecDeque::new(),
-            format,
             waiting: VecDeque::new(),
             next: 0,
             said: Micros::ZERO,
