@@ -13,5 +13,6 @@ pub mod picture;
 pub mod pictures_served;
 pub mod pipeline;
 pub mod policy;
+pub mod speech;
 pub mod streams_served;
 pub mod words;

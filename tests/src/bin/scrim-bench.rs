@@ -21,6 +21,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("picture", bench::picture::run),
     ("rooms", bench::policy::rooms),
     ("serve", bench::pictures_served::run),
+    ("speech", bench::speech::run),
     ("stream", bench::streams_served::run),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),
