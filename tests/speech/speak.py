@@ -80,17 +80,31 @@ class Espeak:
         return [begin / self.rate, end / self.rate]
 
 
-def festival(text, voice, speed, wav):
-    script = f"""(voice_{voice})
+class Festival:
+    """One process for all: it takes a second to start."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def speak(self, text, voice, speed, wav):
+        self.process.stdin.write(f"""(voice_{voice})
 (Parameter.set 'Duration_Stretch {1 / speed})
 (set! u (Utterance Text {json.dumps(text)}))
 (utt.synth u)
 (mapcar (lambda (w) (format t "%f %f\\n" (parse-number (item.feat w 'word_start)) (parse-number (item.feat w 'word_end))))
  (utt.relation.items u 'Word))
-(utt.save.wave u {json.dumps(wav)} 'riff)"""
-    out = subprocess.run(["festival", "--pipe"], input=script, capture_output=True, text=True, check=True).stdout
-    times = [[float(number) for number in line.split()] for line in out.splitlines() if line]
-    return times if len(times) == len(text.split()) else [None] * len(text.split())
+(utt.save.wave u {json.dumps(wav)} 'riff)
+(format t "over\\n")
+(fflush nil)
+""")
+        self.process.stdin.flush()
+        times = []
+        while (line := self.process.stdout.readline()) != "over\n":
+            if not line:
+                raise RuntimeError("festival has ended")
+            if line.strip():
+                times.append([float(number) for number in line.split()])
+        return times if len(times) == len(text.split()) else [None] * len(text.split())
 
 
 def phones(text, voice, speed, wav, kind):
@@ -132,7 +146,7 @@ def save(path, rate, samples):
 
 def main():
     espeak = Espeak()
-    engines = {"espeak": espeak.speak, "festival": festival, "flite": flite}
+    engines = {"espeak": espeak.speak, "festival": Festival().speak, "flite": flite}
     for line in sys.stdin:
         asked = json.loads(line)
         times = engines[asked["engine"]](asked["text"], asked["voice"], asked["speed"], asked["wav"])
