@@ -12,6 +12,8 @@ use super::runtime::Runtime;
 pub const CHUNK: usize = 512;
 /// Samples of the chunk before that the network hears again (`context_size` in silero-vad's `utils_vad.py`).
 const CONTEXT: usize = 64;
+/// Samples a second.
+const RATE: i64 = 16_000;
 /// Numbers that it remembers.
 const STATE: [usize; 3] = [2, 1, 128];
 
@@ -33,8 +35,8 @@ impl Vad {
         let model = |reason: String| InferError::Model { model: name.to_owned(), reason };
         let session = runtime.session(file, 1).map_err(model)?;
         let inputs: Vec<&str> = session.inputs().iter().map(|input| input.name()).collect();
-        if inputs != ["input", "state"] {
-            return Err(model(format!("takes {}; silero_vad_16k_op15.onnx takes input, state", inputs.join(", "))));
+        if inputs != ["input", "state", "sr"] {
+            return Err(model(format!("takes {}; Silero's network takes input, state, sr", inputs.join(", "))));
         }
         Ok(Self { session, name: name.to_owned(), heard: [0.0; CONTEXT + CHUNK], state: vec![0.0; STATE.iter().product()] })
     }
@@ -58,7 +60,9 @@ impl Vad {
     fn run(&mut self) -> Result<f32, String> {
         let input = TensorRef::from_array_view(([1, CONTEXT + CHUNK], &self.heard[..])).map_err(|error| error.to_string())?;
         let state = TensorRef::from_array_view((STATE, self.state.as_slice())).map_err(|error| error.to_string())?;
-        let outputs = self.session.run(ort::inputs! { "input" => input, "state" => state }).map_err(|error| error.to_string())?;
+        let rate = TensorRef::from_array_view(([0_usize; 0], &[RATE][..])).map_err(|error| error.to_string())?;
+        let outputs =
+            self.session.run(ort::inputs! { "input" => input, "state" => state, "sr" => rate }).map_err(|error| error.to_string())?;
         let next = outputs.get("stateN").ok_or("it gives no stateN")?.try_extract_tensor::<f32>().map_err(|error| error.to_string())?.1;
         let speech = outputs.get("output").ok_or("it gives no output")?.try_extract_tensor::<f32>().map_err(|error| error.to_string())?.1;
         if next.len() != self.state.len() {

@@ -21,6 +21,8 @@ pub const CHUNK: usize = 512;
 pub const STEP: Micros = Micros::from_millis(480);
 /// When the window is longer, it moves on to after the last sure word.
 const WINDOW_MAX: Micros = Micros::from_millis(8000);
+/// What is recognised says that a word may begin so long before the one before it ends.
+const OVERLAP: Micros = Micros::from_millis(120);
 /// Sound that is kept. Who recognises too slowly loses the oldest stretches: what is so late is of no use.
 const KEPT_MAX: Micros = Micros::from_millis(40_000);
 
@@ -218,14 +220,15 @@ impl Stretch {
         }
     }
 
+    /// Where the next sure word may begin.
     fn sure_to(&self) -> Micros {
-        self.sure.last().map_or(self.from, |word| word.to)
+        self.sure.last().map_or(self.from, |word| word.to.saturating_sub(OVERLAP).max(self.from))
     }
 
     /// What is sure is not asked about again.
     fn move_window(&mut self) {
-        if self.sure_to() > self.window {
-            self.window = self.sure_to();
+        if let Some(last) = self.sure.last().filter(|last| last.to > self.window) {
+            self.window = last.to;
             self.draft.clear();
         }
     }

@@ -15,5 +15,6 @@ pub mod pictures_served;
 pub mod pipeline;
 pub mod policy;
 pub mod screen;
+pub mod speech;
 pub mod streams_served;
 pub mod words;

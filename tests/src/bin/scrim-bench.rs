@@ -23,6 +23,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("rooms", bench::policy::rooms),
     ("screen", bench::screen::run),
     ("serve", bench::pictures_served::run),
+    ("speech", bench::speech::run),
     ("stream", bench::streams_served::run),
     ("swap", bench::policy::swap),
     ("words", bench::words::run),

@@ -1,14 +1,13 @@
 //! From scores to tokens: the likeliest, one after the other, with what keeps Whisper from going astray. Pure: the network is a function here.
 
+use std::collections::BTreeSet;
+
 /// Beyond so many tokens a second nobody speaks; a decoder that writes more makes it up. Quick speech has 4 to 6.
 const TOKENS_PER_SECOND: f32 = 10.0;
 /// However short it is.
 const TOKENS_MIN: usize = 8;
-/// How often something may be said without a pause before it counts as a loop; longer phrases loop sooner.
-const REPEATS_OF_ONE: usize = 5;
-const REPEATS: usize = 3;
-/// Longest phrase that is looked at, in tokens.
-const PHRASE_MAX: usize = 12;
+/// How often something is said without a pause before it counts as a loop; longer phrases loop sooner. By how long the phrase may be, in tokens.
+const LOOPS: [(usize, usize); 3] = [(1, 5), (7, 3), (40, 2)];
 /// `no_speech_threshold` and `logprob_threshold` in openai/whisper's `transcribe.py`: if both are passed, nothing was said.
 const NO_SPEECH: f32 = 0.6;
 const DOUBT: f32 = -1.0;
@@ -24,8 +23,10 @@ pub struct Rules {
     pub suppressed: Vec<u32>,
     /// Not as the first.
     pub suppressed_first: Vec<u32>,
-    /// Added to a token's score.
-    pub favoured: Vec<(u32, f32)>,
+    /// Spellings that are listened for: while one is being written, its next token is likelier.
+    pub favoured: Vec<Vec<u32>>,
+    /// Added to such a token's score.
+    pub bonus: f32,
 }
 
 /// What the network makes of some tokens.
@@ -83,7 +84,7 @@ pub fn decode<E>(
             found.no_speech = probability(&logits[..width], token);
         }
         loop {
-            let (token, log_probability) = rules.likeliest(&logits[row * width..][..width], found.tokens.is_empty());
+            let (token, log_probability) = rules.likeliest(&logits[row * width..][..width], &found.tokens);
             found.attention.push(std::mem::take(&mut attention[row]));
             if token == rules.end {
                 return Ok(found);
@@ -125,27 +126,36 @@ impl Decoded {
 }
 
 impl Rules {
-    /// The best token and the logarithm of how likely it is among those that are allowed.
-    fn likeliest(&self, logits: &[f32], first: bool) -> (u32, f32) {
-        let mut scores = logits.to_vec();
-        for &(token, more) in &self.favoured {
-            if let Some(score) = scores.get_mut(token as usize) {
-                *score += more;
-            }
-        }
-        let also = if first { self.suppressed_first.as_slice() } else { &[] };
+    /// The best token, and the logarithm of how likely it is among those that are allowed.
+    fn likeliest(&self, logits: &[f32], before: &[u32]) -> (u32, f32) {
+        // Whatever comes after the end is special: a language, a time.
+        let mut scores = logits[..logits.len().min(self.end as usize + 1)].to_vec();
+        let also = if before.is_empty() { self.suppressed_first.as_slice() } else { &[] };
         for &token in self.suppressed.iter().chain(also) {
             if let Some(score) = scores.get_mut(token as usize) {
                 *score = f32::NEG_INFINITY;
             }
         }
-        // Whatever comes after the end is special: a language, a time.
-        scores.truncate(scores.len().min(self.end as usize + 1));
-        let (token, best) = (0..)
+        let (mut token, mut best) = (0..)
             .zip(&scores)
             .fold((self.end, f32::NEG_INFINITY), |best, (token, score)| if *score > best.1 { (token, *score) } else { best });
-        let rest: f32 = scores.iter().map(|score| (score - best).exp()).sum();
-        (token, -rest.ln())
+        let all: f32 = scores.iter().map(|score| (score - best).exp()).sum::<f32>().ln() + best;
+        for awaited in self.awaited(before) {
+            if let Some(score) = scores.get(awaited as usize).filter(|score| **score + self.bonus > best) {
+                (token, best) = (awaited, score + self.bonus);
+            }
+        }
+        // How likely it is without the bonus.
+        (token, scores.get(token as usize).map_or(f32::NEG_INFINITY, |score| score - all))
+    }
+
+    /// The tokens that would begin a spelling or go on with one; each once.
+    fn awaited(&self, before: &[u32]) -> BTreeSet<u32> {
+        let next = |spelling: &'_ Vec<u32>| {
+            let written = (0..spelling.len()).filter(|written| before.ends_with(&spelling[..*written]));
+            written.map(|written| spelling[written]).collect::<Vec<_>>()
+        };
+        self.favoured.iter().flat_map(next).collect()
     }
 }
 
@@ -157,12 +167,17 @@ fn probability(logits: &[f32], token: u32) -> f32 {
 
 /// Whether it ends in a phrase that has been said too often.
 fn repeats(tokens: &[u32]) -> bool {
-    (1..=PHRASE_MAX).any(|length| said(tokens, length) >= if length == 1 { REPEATS_OF_ONE } else { REPEATS })
+    let mut shorter = 0;
+    LOOPS.iter().any(|&(longest, most)| {
+        let lengths = shorter + 1..=longest;
+        shorter = longest;
+        lengths.into_iter().any(|length| said(tokens, length) >= most)
+    })
 }
 
 /// The length of the shortest phrase at the end that was also said before it.
 fn loop_of(tokens: &[u32]) -> Option<usize> {
-    (1..=PHRASE_MAX).find(|length| said(tokens, *length) > 1)
+    (1..=tokens.len() / 2).find(|length| said(tokens, *length) > 1)
 }
 
 /// How often the last `length` tokens stand at the end, one after the other.
@@ -245,6 +260,8 @@ mod tests {
         assert_eq!(found.attention.len(), 4);
         let (found, _) = decoded(&[4; 25], &[], &rules());
         assert_eq!(found.tokens, [4]);
+        let (found, _) = decoded(&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2], &[], &rules());
+        assert_eq!(found.tokens, [1, 2, 3, 4, 5, 6, 7, 8]);
         let (found, _) = decoded(&[4, 4, 4, 4, 5], &[], &rules());
         assert_eq!((found.tokens.as_slice(), found.cut), (&[4, 4, 4, 4, 5][..], false));
     }
@@ -261,13 +278,16 @@ mod tests {
     fn what_is_suppressed_is_not_said_and_what_is_favoured_may_be() {
         let scores = [1.0, 3.0, 2.0, 2.5, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 9.0, 9.0];
         let mut rules = rules();
-        assert_eq!(rules.likeliest(&scores, true).0, 1);
+        assert_eq!(rules.likeliest(&scores, &[]).0, 1);
         rules.suppressed = vec![1];
         rules.suppressed_first = vec![3];
-        assert_eq!((rules.likeliest(&scores, true).0, rules.likeliest(&scores, false).0), (2, 3));
-        rules.favoured = vec![(0, 2.0)];
-        let (token, likely) = rules.likeliest(&scores, false);
-        assert!(token == 0 && likely < -0.4 && likely > -1.2, "{likely}");
+        assert_eq!((rules.likeliest(&scores, &[]).0, rules.likeliest(&scores, &[5]).0), (2, 3));
+        (rules.favoured, rules.bonus) = (vec![vec![0, 4]], 2.0);
+        let (token, likely) = rules.likeliest(&scores, &[5]);
+        assert!(token == 0 && likely < -1.6 && likely > -2.4, "{likely}");
+        rules.bonus = 3.5;
+        assert_eq!((rules.likeliest(&scores, &[5]).0, rules.likeliest(&scores, &[5, 0]).0), (0, 0));
+        assert_eq!(rules.awaited(&[5, 0]), BTreeSet::from([0, 4]));
     }
 
     #[test]

@@ -106,19 +106,24 @@ impl Tokens {
         words.into_iter().map(word).collect()
     }
 
-    /// The tokens with which words like this one begin: the text after a space, in whole or its longest piece at the beginning.
-    pub fn beginnings(&self, word: &str) -> Vec<u32> {
+    /// How a word is written after a space, in small letters and with a capital: each time the longest piece that fits, which is how the byte-level
+    /// code mostly has it.
+    pub fn spellings(&self, word: &str) -> Vec<Vec<u32>> {
         let lower = word.to_lowercase();
-        let mut capital = lower.chars();
-        let capital: String = capital.next().map(|first| first.to_uppercase().chain(capital).collect()).unwrap_or_default();
-        [lower, capital].iter().filter_map(|form| self.longest(format!(" {form}").as_bytes())).collect()
+        let mut rest = lower.chars();
+        let capital: String = rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default();
+        [lower, capital].iter().filter_map(|form| self.spelling(format!(" {form}").as_bytes())).collect()
     }
 
-    fn longest(&self, bytes: &[u8]) -> Option<u32> {
-        // A space and one letter begin too many words.
-        let fits = |piece: &&[u8]| piece.len() > 2 && bytes.starts_with(piece);
-        let pieces = self.pieces.iter().map(Vec::as_slice);
-        (0..).zip(pieces).filter(|(_, piece)| fits(piece)).max_by_key(|(_, piece)| piece.len()).map(|(id, _)| id)
+    fn spelling(&self, mut bytes: &[u8]) -> Option<Vec<u32>> {
+        let mut tokens = Vec::new();
+        while !bytes.is_empty() {
+            let fits = (0..).zip(&self.pieces).filter(|(_, piece)| !piece.is_empty() && bytes.starts_with(piece));
+            let (token, piece) = fits.max_by_key(|(_, piece)| piece.len())?;
+            tokens.push(token);
+            bytes = &bytes[piece.len()..];
+        }
+        Some(tokens)
     }
 
     /// Tokens that only together are whole characters.
@@ -196,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn a_word_begins_with_its_longest_piece() {
+    fn words_are_spelled_with_their_longest_pieces() {
         let tokens = tokens();
-        assert_eq!(tokens.beginnings("fuckery"), [258]);
-        assert_eq!(tokens.beginnings("fun"), [257]);
-        assert!(tokens.beginnings("zebra").is_empty());
+        assert_eq!(tokens.spellings("Fucking"), [vec![258, 259], spelled(" Fuck").into_iter().chain([259]).collect()]);
+        assert_eq!(tokens.spellings("fun")[0], [257, u32::from(b'n')]);
+        assert!(tokens.spellings("fu\u{e9}").iter().all(|spelling| tokens.text(spelling).to_lowercase() == " fu\u{e9}"));
     }
 }
