@@ -1,0 +1,49 @@
+//! The real networks of speech where nobody speaks: nothing may be heard. What is heard of speech is measured by `scrim-bench speech`, which needs
+//! synthesisers.
+
+use anyhow::Result;
+use scrim_host::infer::runtime::Runtime;
+use scrim_host::infer::vad::{CHUNK, Vad};
+use scrim_host::infer::whisper::{Favoured, Files, Recogniser};
+use scrim_host::speech::segments::BEGIN;
+use scrim_toolchain::assets;
+
+/// Two seconds of silence, of a tone, and of noise.
+fn sounds() -> [Vec<f32>; 3] {
+    let mut random = fastrand::Rng::with_seed(1);
+    let tone = (0..32_000).map(|at| (at as f32 * 440.0 * std::f32::consts::TAU / 16_000.0).sin() * 0.1).collect();
+    [vec![0.0; 32_000], tone, (0..32_000).map(|_| (random.f32() - 0.5) * 0.04).collect()]
+}
+
+#[test]
+fn where_nobody_speaks_no_speech_is_found() -> Result<()> {
+    let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
+    let mut vad = Vad::new(runtime, "silero-vad", &assets::path("silero-vad.onnx")?)?;
+    for sound in sounds() {
+        vad.forget();
+        for chunk in sound.as_chunks::<CHUNK>().0 {
+            let speech = vad.hear(chunk)?;
+            assert!(speech < BEGIN, "{speech}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn where_nobody_speaks_no_words_are_made_up() -> Result<()> {
+    let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
+    let files = Files {
+        encoder: assets::path("whisper-tiny.en-encoder.onnx")?,
+        decoder: assets::path("whisper-tiny.en-decoder.onnx")?,
+        tokenizer: assets::path("whisper-tiny.en-tokenizer.json")?,
+        settings: assets::path("whisper-tiny.en-config.json")?,
+    };
+    let favoured = Favoured { words: vec!["fuck".to_owned(), "bitch".to_owned()], bonus: 2.0 };
+    let mut recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &favoured)?;
+    let [silence, _, noise] = sounds();
+    for sound in [silence, noise] {
+        assert_eq!(recogniser.recognise(&sound)?, []);
+    }
+    assert_eq!(recogniser.recognise(&[])?, []);
+    Ok(())
+}
