@@ -27,6 +27,7 @@ pub fn fetch() -> Result<PathBuf> {
 /// What the tests need beyond that.
 pub fn for_tests() -> Result<()> {
     dictionary()?;
+    voice()?;
     browser()?;
     schemathesis()?;
     livekit()?;
@@ -113,6 +114,11 @@ fn dictionary() -> Result<()> {
     }
     ensure!(words.exists(), "{} is missing: install Debian's wamerican (apt-get update; apt-get install wamerican)", words.display());
     Ok(())
+}
+
+/// What speaks in the tests of speech.
+fn voice() -> Result<()> {
+    installed("espeak-ng", "espeak-ng", "the tests of speech")
 }
 
 /// What the tests of the pages need: Chromium, Node.js, and the packages that `tests/browser` pins.

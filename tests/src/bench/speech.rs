@@ -5,8 +5,8 @@
 //! what a machine without a collection of recordings has, and harder or easier than people in ways of their own. Times are of processor time of one
 //! thread, so that what else the machine does is not counted.
 
-mod corpus;
-mod voices;
+pub mod corpus;
+pub mod voices;
 
 use std::path::Path;
 use std::time::Duration;
