@@ -194,8 +194,10 @@ mod tests {
     const WIDTH: usize = 160;
     const HEIGHT: usize = 120;
 
-    /// A map of rectangles: centre, length, thickness, slant in radians, chance.
-    fn map(of: &[((f32, f32), f32, f32, f32, f32)]) -> Vec<f32> {
+    /// Centre, length, thickness, slant in radians, chance.
+    type Bar = ((f32, f32), f32, f32, f32, f32);
+
+    fn map(of: &[Bar]) -> Vec<f32> {
         let mut map = vec![0.0; WIDTH * HEIGHT];
         for (i, value) in map.iter_mut().enumerate() {
             for &((cx, cy), length, thickness, slant, chance) in of {
