@@ -134,10 +134,8 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let source = types::Source { id: "file".into(), kind: SourceKind::Camera, owner: "file".into() };
     let policies = host.configured_policies(recorder.clone(), observer.clone())?;
     let judges = host.judges(FILE, source, policies, observer);
-    let (out, writer) = spawn_writer(
-        FileSink::create(job.output, &output_probe, Some(sound.as_ref().map_or(job.input, |muted| &muted.0)))?,
-        job.style,
-    );
+    let (out, writer) =
+        spawn_writer(FileSink::create(job.output, &output_probe, Some(sound.as_ref().map_or(job.input, |muted| &muted.0)))?, job.style);
     let mut covered = 0.0;
     let mut publish = |source: &Source, published: Published| {
         covered += f64::from(crate::vision::cover::covered_share(areas(&published.cover)));

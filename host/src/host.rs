@@ -101,7 +101,18 @@ impl Host {
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
             workers: cores() as f64,
         }));
-        Ok(Self { config, providers, catalog, lookouts, costs, executor, admission, desk: LateDesk::default(), hearing: LateHearing::default(), opening: Mutex::default() })
+        Ok(Self {
+            config,
+            providers,
+            catalog,
+            lookouts,
+            costs,
+            executor,
+            admission,
+            desk: LateDesk::default(),
+            hearing: LateHearing::default(),
+            opening: Mutex::default(),
+        })
     }
 
     /// The frame path's settings for frames `frame` apart, by this host's configuration or a room's.
@@ -147,7 +158,14 @@ impl Host {
     }
 
     /// What hears speech for somebody; nothing hears until a room's settings have asked for it.
-    pub fn speaker(&self, source: types::Source, policies: Policies, observer: Observer, format: crate::speech::Format, closed: bool) -> Speaker {
+    pub fn speaker(
+        &self,
+        source: types::Source,
+        policies: Policies,
+        observer: Observer,
+        format: crate::speech::Format,
+        closed: bool,
+    ) -> Speaker {
         let asker = Asker { source: Arc::new(source), policies, observer };
         Speaker { hearing: self.hearing.clone(), asker, format, closed }
     }
@@ -238,7 +256,9 @@ impl Host {
     pub fn configured_policies(&self, recorder: Option<Arc<Recorder>>, observer: Observer) -> Result<Policies, HostError> {
         let policies = self.policies(recorder, observer);
         let configured = &self.config.policy;
-        for (slot, policy) in [(Slot::Cascade, &configured.cascade), (Slot::Text, &configured.text), (Slot::Threshold, &configured.threshold)] {
+        for (slot, policy) in
+            [(Slot::Cascade, &configured.cascade), (Slot::Text, &configured.text), (Slot::Threshold, &configured.threshold)]
+        {
             let Some(policy) = policy else { continue };
             let failed = |reason: String| HostError::Policy { slot, reason };
             let (candidate, config) = self.candidate(policy).map_err(|error| failed(error.to_string()))?;

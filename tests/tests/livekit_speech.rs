@@ -123,7 +123,8 @@ async fn listened(stage: Arc<Stage>, said: Arc<Vec<Said>>) -> Result<()> {
 fn judge(said: &[Said], heard: &[Vec<i16>]) -> Result<()> {
     let marked: Vec<bool> = heard.iter().map(|chunk| mark(chunk) > 0.7 && loudness(chunk) > 1000.0).collect();
     // A mark is most of its chunks in a row.
-    let begins = (1..marked.len()).filter(|&i| marked[i] && !marked[i - 1] && marked[i..].iter().take(MARK).filter(|m| **m).count() >= MARK / 2);
+    let begins =
+        (1..marked.len()).filter(|&i| marked[i] && !marked[i - 1] && marked[i..].iter().take(MARK).filter(|m| **m).count() >= MARK / 2);
     let begins: Vec<usize> = begins.collect();
     println!("{} sentences begin in {} s", begins.len(), heard.len() / 100);
     ensure!(begins.len() > HEARD, "{} sentences are heard", begins.len());

@@ -121,7 +121,10 @@ fn judged(judging: &Judging) -> Vec<Decision> {
     let found = |Finding { finding, verdict, .. }: &Finding| {
         let counts = if verdict.counts { "covered" } else { "not covered" };
         let (category, words) = (finding.category.as_str(), finding.count);
-        decision(format!("{category}, {words} word(s), {counts}: {:.2} at {:.2}; {}", finding.confidence, verdict.threshold, finding.reason))
+        decision(format!(
+            "{category}, {words} word(s), {counts}: {:.2} at {:.2}; {}",
+            finding.confidence, verdict.threshold, finding.reason
+        ))
     };
     let fault = judging.fault.iter().map(|fault| decision(format!("{} words not judged: {fault}", judging.words)));
     fault.chain(judging.findings.iter().map(found)).collect()

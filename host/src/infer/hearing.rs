@@ -131,8 +131,7 @@ fn work(inner: &Inner, mut recogniser: Recogniser) {
         let begun = Instant::now();
         histogram!(HEAR_WAIT).record(begun - since);
         let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| recogniser.hear(&question.samples, &question.draft)));
-        let heard =
-            heard.unwrap_or_else(|_| Err(InferError::Heard { model: "whisper".into(), reason: "the recogniser panicked".into() }));
+        let heard = heard.unwrap_or_else(|_| Err(InferError::Heard { model: "whisper".into(), reason: "the recogniser panicked".into() }));
         histogram!(HEAR_RUN).record(begun.elapsed());
         if heard.is_err() {
             counter!(HEAR_FAULTS, "reason" => "failed").increment(1);

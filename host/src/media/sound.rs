@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use super::ffmpeg;
 use super::file::FileError;
 use super::frame::Micros;
-use crate::speech::mute::{MuteTimeline, Replacement};
 use crate::speech::Format;
+use crate::speech::mute::{MuteTimeline, Replacement};
 
 /// What every sound is turned into. Two channels at the rate of most files, so that nothing is lost of what is not muted.
 pub const FORMAT: Format = Format { rate: 48_000, channels: 2 };

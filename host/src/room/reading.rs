@@ -5,7 +5,7 @@
 //!                                                                │        └─ followed back and forth through the delay line
 //!                                                             pending                                 └─► masks
 //! ```
-//! A block of the picture needs no reading where it holds no strokes ([`Strokes`]), where it looks as it did in a frame in which it was
+//! A block of the picture needs no reading where it holds no strokes ([`strokes`]), where it looks as it did in a frame in which it was
 //! read, where a line lies that was read and is followed, letter by letter, into this frame, or where two reads shortly before and after
 //! found no text and it is like one of them. Text that is not judged yet counts as unread.
 //!
@@ -22,18 +22,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::page::JudgeId;
 use self::line::{Line, LineId};
+pub use self::page::JudgeId;
 use self::page::Page;
 use super::line::{DelayLine, Entry, entry};
 use super::settings::{MaskUnit, TextSettings};
 use crate::geometry::Rect;
+use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::vision::blocks::Blocks;
 use crate::vision::change::Signature;
 use crate::vision::follow::{Pixels, same_block};
-use crate::vision::strokes::Strokes;
-use crate::infer::ocr::{Block, ReadWord};
+use crate::vision::strokes::strokes;
 
 /// Reads that are remembered, done ones included: a page that comes back after a few others need not be read again.
 const READS_MAX: usize = 8;
@@ -146,7 +146,7 @@ impl Reading {
                 None => followed.end(),
             }
         }
-        let strokes = Arc::new(strokes(&e.frame));
+        let strokes = Arc::new(strokes(e.frame.planes()[0], e.frame.width));
         let mut seen = Seen { seq: e.frame.seq, unread: (*strokes).clone(), strokes };
         self.explain(e, &mut seen, None);
         self.seen.push_back(seen);
@@ -267,7 +267,7 @@ impl Reading {
             seen.unread.remove(&Blocks::touching(w, h, &grounds));
         }
         let done = |read: &&Read| read.text.is_some() && read.within.size() == seen.unread.size();
-        let reads: Vec<(FrameSeq, &Read)> = self.reads.iter().map(|(seq, read)| (*seq, read)).filter(|(_, read)| done(&read)).collect();
+        let reads: Vec<(FrameSeq, &Read)> = self.reads.iter().map(|(seq, read)| (*seq, read)).filter(|(_, read)| done(read)).collect();
         let left: Vec<usize> = seen.unread.iter().collect();
         let mut unlike: BTreeMap<(FrameSeq, FrameSeq), Vec<Rect>> = BTreeMap::new();
         for index in left {
@@ -317,7 +317,8 @@ impl Reading {
             return;
         }
         let Some((newest, rule)) = line.back().and_then(|e| Some((e, e.settings.text.as_ref()?))) else { return };
-        let in_time = self.last.is_none_or(|(at, shot)| shot != newest.shot || newest.frame.at >= at + rule.every || now >= at + rule.every);
+        let in_time =
+            self.last.is_none_or(|(at, shot)| shot != newest.shot || newest.frame.at >= at + rule.every || now >= at + rule.every);
         let open = |seen: &&Seen| !seen.unread.is_empty() && !self.reads.contains_key(&seen.seq);
         let of_newest = self.seen.back().filter(|seen| in_time && seen.seq == newest.frame.seq).filter(open);
         // A visit between two reads: it can be read only as long as it has not left.
@@ -330,26 +331,13 @@ impl Reading {
         let deadline = (e.frame.at + e.settings.delay).max(now + rule.budget);
         self.wanted.push(Ask::Read { seq: chosen.seq, within: within.areas(), deadline });
         self.counts.reads += 1;
-        let read = Read {
-            frame: e.frame.clone(),
-            signature: e.signature.clone(),
-            strokes: chosen.strokes.clone(),
-            within,
-            text: None,
-            deadline,
-        };
+        let read =
+            Read { frame: e.frame.clone(), signature: e.signature.clone(), strokes: chosen.strokes.clone(), within, text: None, deadline };
         if chosen.seq == newest.frame.seq {
             self.last = Some((newest.frame.at, newest.shot));
         }
         self.reads.insert(chosen.seq, read);
     }
-}
-
-fn strokes(frame: &Frame) -> Blocks {
-    let strokes = Strokes::of(frame.planes()[0], frame.width);
-    let mut blocks = Blocks::none(frame.width, frame.height);
-    (0..blocks.len()).for_each(|index| blocks.set(index, strokes.at(index % blocks.across(), index / blocks.across())));
-    blocks
 }
 
 fn fraction(place: Pixels, width: usize, height: usize) -> Rect {

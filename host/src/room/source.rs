@@ -16,10 +16,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
-pub use super::reading::JudgeId;
-use super::reading::{Ask, Reading, TextCounts};
 use super::mutant::{Mutant, mutant};
 use super::policies::Commit;
+pub use super::reading::JudgeId;
+use super::reading::{Ask, Reading, TextCounts};
 use super::settings::{FailMode, Settings};
 use super::strain::Strain;
 use crate::geometry::Rect;

@@ -45,6 +45,16 @@ impl Blocks {
         }
     }
 
+    /// Whether an area (fractions of the picture) touches one of them.
+    pub fn any_in(&self, area: &Rect) -> bool {
+        Self::touching(self.width, self.height, &[*area]).iter().any(|index| self.bits[index])
+    }
+
+    /// The share of all blocks that they are, 0..=1.
+    pub fn share(&self) -> f32 {
+        self.count() as f32 / self.bits.len().max(1) as f32
+    }
+
     /// Takes away those that another set of the same picture has.
     pub fn remove(&mut self, other: &Blocks) {
         self.bits.iter_mut().zip(&other.bits).for_each(|(bit, other)| *bit &= !other);
@@ -161,14 +171,23 @@ mod tests {
                 let inner = area.grown(-0.5 / width as f32, -0.5 / height as f32);
                 Blocks::touching(width, height, &[inner]).iter().for_each(|index| covered[index] += 1);
             }
-            for index in 0..blocks.len() {
+            for (index, covered) in covered.into_iter().enumerate() {
                 let (x, y, right, bottom) = blocks.pixels(index);
                 // One pixel at the edge is nothing once it is shrunk.
                 if right - x > 1 && bottom - y > 1 {
-                    prop_assert_eq!(covered[index], usize::from(blocks.has(index)), "block {}", index);
+                    prop_assert_eq!(covered, usize::from(blocks.has(index)), "block {}", index);
                 }
             }
         }
+    }
+
+    #[test]
+    fn areas_meet_the_blocks_they_touch() {
+        let mut one = Blocks::none(160, 160);
+        one.set(22, true);
+        assert!(one.any_in(&Rect::new(0.25, 0.25, 0.01, 0.01)) && one.any_in(&Rect::FULL));
+        assert!(!one.any_in(&Rect::new(0.0, 0.0, 0.19, 1.0)) && !one.any_in(&Rect::default()));
+        assert_eq!(one.share(), 0.01);
     }
 
     #[test]

@@ -152,10 +152,11 @@ pub fn same_word(a: &Frame, word: Pixels, b: &Frame, by: (i32, i32)) -> bool {
     };
     let here = word.moved(by).inside(b.width, b.height);
     let visible = here.area() as f32 >= INSIDE * word.area().max(1) as f32;
-    visible && (0..letters.max(1)).all(|i| {
-        let (from, to) = (word.x + word.width * i / letters.max(1), word.x + word.width * (i + 1) / letters.max(1));
-        same(Pixels { x: from, width: to - from, ..word })
-    })
+    visible
+        && (0..letters.max(1)).all(|i| {
+            let (from, to) = (word.x + word.width * i / letters.max(1), word.x + word.width * (i + 1) / letters.max(1));
+            same(Pixels { x: from, width: to - from, ..word })
+        })
 }
 
 /// Whether a block of pixels is the same in two pictures of one size, but for noise: no 4 × 4 cell's mean differs by more than

@@ -4,10 +4,8 @@
 //! neighbours, enough pixels rise and enough fall, along rows or along columns: text has both within a letter, while the outline of a thing
 //! has one, and skin, sky and what is out of focus have neither. Noise, grass and hair are marked as well. Pure.
 
-use crate::geometry::Rect;
+use super::blocks::{BLOCK, Blocks};
 
-/// A block's side, in pixels.
-pub const BLOCK: usize = 16;
 /// How far round a block its strokes may reach, in pixels: half a block. Letters up to 48 px have strokes up to 8 px wide.
 const HALF: usize = BLOCK / 2;
 /// Least step over two pixels that is an edge, in 8-bit luma. Strokes of small letters are thinner than a pixel here and there, so that text
@@ -16,54 +14,13 @@ const EDGE_MIN: u8 = 12;
 /// Least number of pixels that rise, and that fall, in 32 × 32: the shortest letters' stems.
 const EDGES_MIN: u32 = 8;
 
-/// The blocks of a frame; those at the right and bottom edge may reach past it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Strokes {
-    columns: usize,
-    rows: usize,
-    marked: Vec<bool>,
-    /// Of the frame, in pixels.
-    size: (usize, usize),
-}
-
-impl Strokes {
-    /// Of a luma plane of `width` columns.
-    pub fn of(luma: &[u8], width: usize) -> Self {
-        let height = luma.len() / width.max(1);
-        let halves = Halves::of(luma, width, height);
-        let (columns, rows) = (width.div_ceil(BLOCK), height.div_ceil(BLOCK));
-        let marked = (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row)));
-        let marked = marked.map(|(column, row)| halves.has_strokes(column, row)).collect();
-        Self { columns, rows, marked, size: (width, height) }
-    }
-
-    /// Blocks in a row, and in a column.
-    pub fn size(&self) -> (usize, usize) {
-        (self.columns, self.rows)
-    }
-
-    /// Whether the block may hold text.
-    pub fn at(&self, column: usize, row: usize) -> bool {
-        self.marked[row * self.columns + column]
-    }
-
-    /// The share of all blocks that may hold text.
-    pub fn share(&self) -> f32 {
-        let marked = self.marked.iter().filter(|marked| **marked).count();
-        marked as f32 / self.marked.len().max(1) as f32
-    }
-
-    /// Whether an area (fractions of the frame) touches a block that may hold text.
-    pub fn any_in(&self, area: &Rect) -> bool {
-        let area = area.clamped();
-        let blocks = |from: f32, to: f32, side: usize, count: usize| {
-            let block = |share: f32| share * side as f32 / BLOCK as f32;
-            block(from) as usize..(block(to).ceil() as usize).min(count)
-        };
-        let columns = blocks(area.x, area.right(), self.size.0, self.columns);
-        let mut rows = blocks(area.y, area.bottom(), self.size.1, self.rows);
-        rows.any(|row| columns.clone().any(|column| self.at(column, row)))
-    }
+/// The blocks of a luma plane of `width` columns that may hold text.
+pub fn strokes(luma: &[u8], width: usize) -> Blocks {
+    let height = luma.len() / width.max(1);
+    let halves = Halves::of(luma, width, height);
+    let mut blocks = Blocks::none(width, height);
+    (0..blocks.len()).for_each(|block| blocks.set(block, halves.has_strokes(block % blocks.across(), block / blocks.across())));
+    blocks
 }
 
 /// Rising and falling pixels along rows, and along columns, in each square of half a block.
@@ -141,33 +98,24 @@ mod tests {
             // As high as a letter of 16 px.
             let inside = |a: usize, b: usize| (x.min(115)..x.min(115) + thick).contains(&a) && (y..y + 11).contains(&b);
             let luma = plane(|a, b| ground + if if lying { inside(b, a) } else { inside(a, b) } { contrast } else { 0 });
-            let strokes = Strokes::of(&luma, WIDTH);
+            let marked = strokes(&luma, WIDTH);
             let (column, row) = if lying { (y / BLOCK, x.min(115) / BLOCK) } else { (x.min(115) / BLOCK, y / BLOCK) };
-            prop_assert!(strokes.at(column, row));
+            prop_assert!(marked.has(row * marked.across() + column));
         }
 
         #[test]
         fn slopes_steps_and_mild_noise_are_no_strokes(slope in 0_usize..4, step in 0_u8..200, at in 0_usize..WIDTH, noise in prop::collection::vec(0_u8..5, 977)) {
             let smooth = plane(|x, y| ((x * slope + y * slope) / 5) as u8 + noise[(x * 31 + y * 57) % 977]);
-            prop_assert_eq!(Strokes::of(&smooth, WIDTH).share(), 0.0);
+            prop_assert!(strokes(&smooth, WIDTH).is_empty());
             let stepped = plane(|x, _| if x < at { 20 } else { 20 + step });
-            prop_assert_eq!(Strokes::of(&stepped, WIDTH).share(), 0.0);
+            prop_assert!(strokes(&stepped, WIDTH).is_empty());
         }
 
         #[test]
         fn every_size_of_frame_is_covered(width in 1_usize..80, height in 1_usize..80) {
-            let strokes = Strokes::of(&vec![77; width * height], width);
-            prop_assert_eq!(strokes.size(), (width.div_ceil(BLOCK), height.div_ceil(BLOCK)));
-            prop_assert!(!strokes.any_in(&Rect::FULL));
+            let marked = strokes(&vec![77; width * height], width);
+            prop_assert_eq!((marked.across(), marked.len()), (width.div_ceil(BLOCK), width.div_ceil(BLOCK) * height.div_ceil(BLOCK)));
+            prop_assert!(marked.is_empty());
         }
-    }
-
-    #[test]
-    fn areas_meet_the_blocks_they_touch() {
-        let luma = plane(|x, y| if (100..103).contains(&x) && (52..64).contains(&y) { 200 } else { 50 });
-        let strokes = Strokes::of(&luma, WIDTH);
-        let pixels = |x: f32, y: f32, w: f32, h: f32| Rect::new(x / WIDTH as f32, y / HEIGHT as f32, w / WIDTH as f32, h / HEIGHT as f32);
-        assert!(strokes.any_in(&pixels(96.0, 48.0, 4.0, 4.0)) && strokes.any_in(&Rect::FULL));
-        assert!(!strokes.any_in(&pixels(0.0, 0.0, 60.0, 130.0)) && !strokes.any_in(&pixels(100.0, 96.0, 30.0, 30.0)));
     }
 }

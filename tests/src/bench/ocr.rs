@@ -9,8 +9,9 @@ use cpu_time::ThreadTime;
 use scrim_host::geometry::Rect;
 use scrim_host::infer::ocr::{Block, Files, Reader, ReaderOptions};
 use scrim_host::media::frame::{self, Frame, FrameSeq, Matrix, Micros, i420_len};
+use scrim_host::vision::blocks::BLOCK;
 use scrim_host::vision::color::{Rgb, rgb_of};
-use scrim_host::vision::strokes::{BLOCK, Strokes};
+use scrim_host::vision::strokes;
 
 use super::model::{asset, runtime};
 use crate::clip;
@@ -312,7 +313,7 @@ fn strokes(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
                 for (i, ground) in grounds.iter().enumerate() {
                     let mut frame = ground.clone();
                     let drawn = page(face, &mut frame, size, Some(contrast), false, i as u64);
-                    let strokes = Strokes::of(frame.planes()[0], SIZE.0);
+                    let strokes = strokes::strokes(frame.planes()[0], SIZE.0);
                     for word in drawn {
                         words += 1;
                         overlooked += usize::from(!strokes.any_in(&word.area));
@@ -320,7 +321,7 @@ fn strokes(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
                         for row in rows {
                             for column in columns.clone() {
                                 blocks += 1;
-                                unmarked += usize::from(!strokes.at(column, row));
+                                unmarked += usize::from(!strokes.has(row * strokes.across() + column));
                             }
                         }
                     }
@@ -339,7 +340,7 @@ fn strokes(face: &Typeface, grounds: &[Ground]) -> anyhow::Result<()> {
             let (mut shares, mut spent) = (Vec::new(), f64::MAX);
             for frame in &frames {
                 let begin = ThreadTime::now();
-                shares.push(Strokes::of(frame.planes()[0], width).share());
+                shares.push(strokes::strokes(frame.planes()[0], width).share());
                 spent = spent.min(begin.elapsed().as_secs_f64() * 1e3);
             }
             let (mean, most) = (shares.iter().sum::<f32>() / shares.len() as f32, shares.iter().copied().fold(0.0, f32::max));

@@ -33,9 +33,27 @@ const SIZES: [f32; 6] = [12.0, 16.0, 20.0, 24.0, 32.0, 48.0];
 const GROUNDS: [&str; 3] = ["plain", "photograph", "head"];
 const MOTIONS: [Motion; 4] = [Motion::Still, Motion::Scroll, Motion::FadeIn, Motion::Pages];
 const PAGES: [&[&str]; 3] = [
-    &["the weather is fine today", "you are a fucking idiot", "see you at the garden gate", "go to hell you cunt", "thank you for coming by"],
-    &["our next meeting is on friday", "bring some bread and butter", "this bitch is not my friend", "please close the window", "good night everybody"],
-    &["a short walk to the harbour", "shut up you stupid cunt", "the train leaves at seven", "sandwiches are on the table", "fuck off and leave me"],
+    &[
+        "the weather is fine today",
+        "you are a fucking idiot",
+        "see you at the garden gate",
+        "go to hell you cunt",
+        "thank you for coming by",
+    ],
+    &[
+        "our next meeting is on friday",
+        "bring some bread and butter",
+        "this bitch is not my friend",
+        "please close the window",
+        "good night everybody",
+    ],
+    &[
+        "a short walk to the harbour",
+        "shut up you stupid cunt",
+        "the train leaves at seven",
+        "sandwiches are on the table",
+        "fuck off and leave me",
+    ],
 ];
 const BAD: [&str; 8] = ["fucking", "idiot", "up", "bitch", "cunt", "fuck", "stupid", "shut"];
 /// Those that the policy is always to find by themselves; the others it may find in what is said.
@@ -171,9 +189,16 @@ struct Score {
 }
 
 fn share(area: &Rect, covers: &[Rect]) -> f32 {
-    let parts: Vec<Rect> = covers.iter().map(|cover| Rect::from_edges(
-        cover.x.max(area.x), cover.y.max(area.y), cover.right().min(area.right()), cover.bottom().min(area.bottom()),
-    )).filter(|part| !part.is_empty()).map(|part| Rect::new((part.x - area.x) / area.width, (part.y - area.y) / area.height, part.width / area.width, part.height / area.height)).collect();
+    let parts: Vec<Rect> = covers
+        .iter()
+        .map(|cover| {
+            Rect::from_edges(cover.x.max(area.x), cover.y.max(area.y), cover.right().min(area.right()), cover.bottom().min(area.bottom()))
+        })
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            Rect::new((part.x - area.x) / area.width, (part.y - area.y) / area.height, part.width / area.width, part.height / area.height)
+        })
+        .collect();
     covered_share(&parts)
 }
 
@@ -220,8 +245,10 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
     let config = Config::parse(&text).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let host = Host::open(config)?;
     add_built(&host.catalog)?;
-    println!("{:11} {:10} {:>5} {:8} {:>6} {:>6} {:>7} {:>6} {:>8} {:>9} {:>9} {:>5} {:>6}  first exposed",
-        "ground", "text", "px", "run", "frames", "bad", "EXPOSED", "good", "masked %", "pending %", "spoilt %", "reads", "cores");
+    println!(
+        "{:11} {:10} {:>5} {:8} {:>6} {:>6} {:>7} {:>6} {:>8} {:>9} {:>9} {:>5} {:>6}  first exposed",
+        "ground", "text", "px", "run", "frames", "bad", "EXPOSED", "good", "masked %", "pending %", "spoilt %", "reads", "cores"
+    );
     let (sizes, motions): (&[f32], &[Motion]) = if options.short { (&[20.0], &MOTIONS[..2]) } else { (&SIZES, &MOTIONS) };
     for ground in GROUNDS.iter().filter(|name| options.only.as_ref().is_none_or(|only| only == *name)) {
         let frames = (options.seconds * 30.0) as usize;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::page::JudgeId;
 use crate::geometry::Rect;
+use crate::infer::ocr::{Line as ReadLine, ReadWord};
 use crate::media::frame::{Frame, FrameSeq};
 use crate::room::settings::MaskUnit;
 use crate::vision::follow::{Pixels, find, same_block, same_word};
-use crate::infer::ocr::{Line as ReadLine, ReadWord};
 
 /// How far a line is sought when it is not where it was going, in pixels.
 const SEEK: i32 = 24;

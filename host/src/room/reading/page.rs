@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::line::{Line, LineId, Verdict};
 use super::{Ask, Reading, fraction};
+use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::room::line::DelayLine;
-use crate::infer::ocr::{Block, ReadWord};
 
 /// A question to the text policy: the page, and which revision of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,8 @@ impl Reading {
     /// Takes in what was read of a frame and follows it through the delay line.
     pub(super) fn take_in(&mut self, line: &DelayLine, frame: &Frame, blocks: Vec<Block>) {
         let shot = line.iter().find(|e| e.frame.seq >= frame.seq).map(|e| e.shot);
-        let in_shot = |e: &&crate::room::line::Entry| shot == Some(e.shot) && (e.frame.width, e.frame.height) == (frame.width, frame.height);
+        let in_shot =
+            |e: &&crate::room::line::Entry| shot == Some(e.shot) && (e.frame.width, e.frame.height) == (frame.width, frame.height);
         for read in blocks {
             let block = self.next_line;
             for read in read.lines.iter().filter(|read| !read.words.is_empty()) {
@@ -95,7 +96,8 @@ impl Reading {
     /// Asks about everything that can be read in a frame: a revision of the page, or the first of another.
     pub(super) fn judge(&mut self, line: &DelayLine, frame: &Frame) {
         let (w, h) = (frame.width, frame.height);
-        let mut visible: Vec<_> = self.lines.iter().filter(|(_, line)| line.size() == (w, h) && line.words_in(frame.seq).next().is_some()).collect();
+        let mut visible: Vec<_> =
+            self.lines.iter().filter(|(_, line)| line.size() == (w, h) && line.words_in(frame.seq).next().is_some()).collect();
         let top = |block: u64| {
             let of = self.lines.values().filter(|line| line.block == block).filter_map(|line| line.place(frame.seq));
             of.map(|place| (place.y, place.x)).min().unwrap_or_default()

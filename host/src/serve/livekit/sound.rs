@@ -107,7 +107,13 @@ impl Track {
         let now = self.room.shared.clock.now();
         let gone = now.saturating_sub(self.room.delay());
         for (from, to) in mutes {
-            let when = if *from >= gone { "in_time" } else if *to > gone { "partly" } else { "late" };
+            let when = if *from >= gone {
+                "in_time"
+            } else if *to > gone {
+                "partly"
+            } else {
+                "late"
+            };
             metrics::counter!(meter::MUTES, "when" => when).increment(1);
         }
         let until = until.min(own_time(now));
