@@ -11,7 +11,7 @@ use crate::plugin::types::{self, Place, Reply, Utterance};
 use crate::vision::detection::{Detection, Verdict};
 
 /// The detectors' names that findings are weighed under.
-const fn detector(medium: Medium) -> &'static str {
+pub const fn detector(medium: Medium) -> &'static str {
     match medium {
         Medium::Screen => "text",
         Medium::Speech => "speech",

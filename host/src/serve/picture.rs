@@ -2,7 +2,7 @@
 //! live stream's state.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -10,22 +10,28 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::meter;
-use super::room::{Room, detection_body};
+use super::room::{Room, detection_body, lock};
 use crate::config::FRAME_MS_NOMINAL;
 use crate::geometry::Rect;
 use crate::host::HostError;
 use crate::infer::batcher::LookRequest;
+use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, Micros};
 use crate::plugin::types::{self, SourceKind};
 use crate::room::judges::Judges;
+use crate::room::note::{Finding, Medium, Note};
 use crate::room::policies::POLICY_DEADLINE;
 use crate::room::settings::{FailMode, Settings};
-use crate::room::source::{Answer, Cover, LookId, Request, SceneHints};
+use crate::room::source::{Answer, Cover, JudgeId, LookId, Request, SceneHints};
+use crate::room::words;
 use crate::store::EventRow;
 use crate::vision::detection::{Detection, Verdict};
 
 /// How long one detector may take for a picture; past it the others' results stand.
 pub const DETECTOR_MAX: Duration = Duration::from_secs(2);
+
+/// What its words are weighed under.
+const TEXT: &str = words::detector(Medium::Screen);
 
 /// A detection of a picture, weighed.
 pub struct Found {
@@ -47,6 +53,8 @@ pub struct Judged {
     pub skipped: Vec<Arc<str>>,
     /// Detectors without a result, each with why.
     pub failed: Vec<(Arc<str>, String)>,
+    /// Words in which something was found that counts.
+    words: Vec<Rect>,
     pub cover: Cover,
     pub settings: Settings,
 }
@@ -66,10 +74,16 @@ pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<
     // Leaves when this ends, also if whoever asked is gone.
     let _entered = Entered { policies: policies.clone(), number };
     let (heard, told_id) = (Arc::downgrade(room), id.clone());
-    let observer = Arc::new(move |note| {
-        // Weighed things are told below, with their events.
-        if let (Some(room), false) = (heard.upgrade(), matches!(note, crate::room::note::Note::Weighed(_))) {
-            room.noted(&told_id, note);
+    let in_words: Arc<Mutex<Vec<Finding>>> = Arc::default();
+    let found_in_words = in_words.clone();
+    let observer = Arc::new(move |note| match note {
+        // What counts is told below, with its events.
+        Note::Weighed(_) => {}
+        Note::Judged(judging) => lock(&found_in_words).extend(judging.findings),
+        other => {
+            if let Some(room) = heard.upgrade() {
+                room.noted(&told_id, other);
+            }
         }
     });
     let source = types::Source { id: id.clone(), kind: SourceKind::Picture, owner: id.clone() };
@@ -85,6 +99,7 @@ pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<
         looked: Vec::new(),
         skipped,
         failed: Vec::new(),
+        words: Vec::new(),
         cover: Cover::Masks(Vec::new()),
         settings,
     };
@@ -100,6 +115,21 @@ pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<
             Err(why) => {
                 judged.judged = false;
                 judged.failed.push((detector.clone(), why));
+            }
+        }
+    }
+    if judged.settings.text.is_some() {
+        match read(&judges, &frame).await {
+            Ok(words) => {
+                judged.looked.push(TEXT.into());
+                judged.words = words;
+                for Finding { detection, verdict, .. } in std::mem::take(&mut *lock(&in_words)) {
+                    judged.found.push(told(room, &judged, &frame, detection, verdict));
+                }
+            }
+            Err(why) => {
+                judged.judged = false;
+                judged.failed.push((TEXT.into(), why));
             }
         }
     }
@@ -157,6 +187,26 @@ async fn weighed(judges: &Judges, frame: &Frame, detector: &Arc<str>, detections
     }
 }
 
+/// The words of a picture in which something was found that counts.
+async fn read(judges: &Judges, frame: &Frame) -> Result<Vec<Rect>, String> {
+    let read = Request::Read { frame: frame.clone(), within: Vec::new(), deadline: Micros(DETECTOR_MAX.as_micros() as u64) };
+    let Some(Answer::Read { blocks, .. }) = answer(judges, read, DETECTOR_MAX).await else {
+        return Err(format!("its text was not read within {} s", DETECTOR_MAX.as_secs()));
+    };
+    let words: Vec<ReadWord> = blocks.iter().flat_map(Block::words).cloned().collect();
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let areas: Vec<Rect> = words.iter().map(|word| word.area).collect();
+    let judge = Request::Judge { id: JudgeId { page: 0, revision: 0 }, at: frame.at, is_final: true, words };
+    match answer(judges, judge, POLICY_DEADLINE * 4).await {
+        Some(Answer::Judged { flagged: Some(flagged), .. }) => {
+            Ok(areas.into_iter().zip(flagged).filter_map(|(area, flagged)| flagged.then_some(area)).collect())
+        }
+        _ => Err("its words were not judged".to_owned()),
+    }
+}
+
 async fn answer(judges: &Judges, request: Request, within: Duration) -> Option<Answer> {
     let (tell, told) = oneshot::channel();
     judges.dispatch(request, Micros::ZERO, move |answer| _ = tell.send(answer));
@@ -165,7 +215,8 @@ async fn answer(judges: &Judges, request: Request, within: Duration) -> Option<A
 
 fn told(room: &Room, judged: &Judged, frame: &Frame, detection: Detection, verdict: Verdict) -> Found {
     let labels = judged.settings.detector(&detection.detector).map(|d| &d.cover);
-    let covered = verdict.counts && labels.is_some_and(|cover| cover.contains(&detection.label));
+    // Words are covered by themselves, not by the area that holds all of them.
+    let covered = verdict.counts && (&*detection.detector == TEXT || labels.is_some_and(|cover| cover.contains(&detection.label)));
     let event = verdict.counts.then(|| {
         let body = detection_body(&judged.id, frame.seq.0, &detection, verdict.threshold);
         room.events.push(room.shared.clock.unix_us(), "detection", body)
@@ -178,7 +229,8 @@ fn covered(judged: &Judged) -> Cover {
     if let (Some((detector, _)), FailMode::Closed) = (judged.failed.first(), judged.settings.fail_mode) {
         return Cover::Full { detector: detector.clone(), reason: crate::room::channel::Unjudged::NoEarlierLook };
     }
-    let areas = judged.found.iter().filter(|found| found.covered).map(|found| found.detection.area.unwrap_or(Rect::FULL));
+    let seen = judged.found.iter().filter(|found| found.covered && &*found.detection.detector != TEXT);
+    let areas = seen.map(|found| found.detection.area.unwrap_or(Rect::FULL)).chain(judged.words.iter().copied());
     Cover::Masks(areas.map(|area| area.grown(area.width * MARGIN, area.height * MARGIN).clamped()).collect())
 }
 

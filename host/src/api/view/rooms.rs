@@ -126,6 +126,10 @@ pub struct EffectiveView {
     pub look_max_ms: Option<u32>,
     pub skip_max_ms: u32,
     pub sampler: String,
+    /// Text in the picture is read and judged.
+    pub read: bool,
+    /// Speech is listened to and judged.
+    pub listen: bool,
     pub chat: String,
     pub sound: String,
     pub mute_with: String,
@@ -171,6 +175,8 @@ impl RoomView {
             look_max_ms: room.look_max_ms(),
             skip_max_ms: config.room.skip_max_ms.0,
             sampler: config.room.sampler.to_string(),
+            read: config.text.read,
+            listen: config.speech.listen,
             chat: crate::serve::word(&config.room.chat),
             sound: crate::serve::word(&config.room.sound),
             mute_with: crate::serve::word(&config.room.mute_with),
