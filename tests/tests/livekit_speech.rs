@@ -113,7 +113,7 @@ async fn listened(stage: Arc<Stage>, said: Arc<Vec<Said>>) -> Result<()> {
         heard.extend(chunk.samples.chunks_exact(CHUNK).map(<[i16]>::to_vec));
     }
     judge(&said, &heard)?;
-    let events = stage.host.get("/v1/rooms/studio/events?kind=detection")?.expect(200)?;
+    let events = stage.host.json("GET", "/v1/rooms/studio/events?limit=1000", &json!(null))?.expect(200)?;
     let words = events.to_string();
     ensure!(words.contains("\"speech\"") && !words.contains("fuck"), "an event of what was found, without the words: {words}");
     Ok(())

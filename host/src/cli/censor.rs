@@ -347,7 +347,6 @@ mod tests {
         let policy = |text: &str| text.parse::<InSlot>().unwrap_err();
         assert!(policy("cascade").contains("SLOT=NAME@VERSION"));
         assert!(policy("nose=a@1.0.0").contains("cascade, text or threshold"));
-        assert!(policy("text=a@1.0.0").contains("scrim judge"));
         assert!(policy("cascade=a").contains("NAME@VERSION"));
     }
 

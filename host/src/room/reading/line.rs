@@ -224,7 +224,14 @@ impl Line {
     }
 
     fn whole(&self, word: &Word, unit: MaskUnit) -> Pixels {
-        let whole = if unit == MaskUnit::Word { word.area } else { self.area };
+        let mut whole = if unit == MaskUnit::Word { word.area } else { self.area };
+        // What the picture's edge cut off when it was read goes on there: a letter more of it may have come in since.
+        if whole.x <= 0 {
+            whole = Pixels { x: whole.x - word.area.height, width: whole.width + word.area.height, ..whole };
+        }
+        if whole.x + whole.width >= self.anchor.width as i32 {
+            whole.width += word.area.height;
+        }
         whole.grown(margin(word.area))
     }
 
