@@ -297,8 +297,8 @@ pub struct Speech {
     pub recognisers: NonZeroU32,
     /// Folder of a Whisper of your own, as Hugging Face's Optimum exports it. Absent: tiny.en, which set-up fetches.
     pub model: Option<PathBuf>,
-    /// Words that are listened for: each is likelier to be heard where it may have been said.
-    pub favour: Vec<String>,
+    /// Words that are listened for: each is likelier to be heard where it may have been said. Absent: some forty strong English ones. An empty list: none.
+    pub favour: Option<Vec<String>>,
 }
 
 impl Default for Speech {
@@ -310,7 +310,7 @@ impl Default for Speech {
             delay_ms: Millis(3000),
             recognisers: nz(1),
             model: None,
-            favour: Vec::new(),
+            favour: None,
         }
     }
 }

@@ -149,7 +149,7 @@ impl Host {
                     settings: asset("whisper-tiny.en-config.json")?,
                 },
             };
-            let favoured = whisper::Favoured { words: speech.favour.clone(), bonus: FAVOUR };
+            let favoured = whisper::Favoured { words: speech.favour.clone().unwrap_or_else(whisper::Favoured::shipped), bonus: FAVOUR };
             let threads = speech.recognisers.get() as usize;
             let hearing = Hearing::open(runtime()?, asset("silero-vad.onnx")?, &files, &favoured, threads).map_err(HostError::Hearing)?;
             let _first = self.hearing.set(hearing);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::line::{Line, LineId};
+use self::line::{Line, LineId, Perhaps, Word};
 pub use self::page::JudgeId;
 use self::page::Page;
 use super::line::{DelayLine, Entry, entry};
@@ -30,7 +30,7 @@ use super::settings::{MaskUnit, TextSettings};
 use crate::geometry::Rect;
 use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, FrameSeq, Micros};
-use crate::vision::blocks::Blocks;
+use crate::vision::blocks::{BLOCK, Blocks};
 use crate::vision::change::Signature;
 use crate::vision::follow::{Pixels, same_block};
 use crate::vision::strokes::strokes;
@@ -39,6 +39,10 @@ use crate::vision::strokes::strokes;
 const READS_MAX: usize = 8;
 /// Share of a word's place from which another word has taken it.
 const TAKEN: f32 = 0.8;
+/// Confidence of a word from which it is taken for what it was read as: over a plain ground words have more.
+const READ_WELL: f32 = 0.9;
+/// Words at least so alike (0..=1, Damerau and Levenshtein's distance by the longer one's length) may be one, of which one was misread.
+const ALIKE: f64 = 0.6;
 /// Lines a frame that may be sought farther than where the others went: a search costs a millisecond.
 const SEEKS_MAX: usize = 3;
 /// How far, in blocks, any text must be from what two reads vouch for between them: it may have moved.
@@ -229,13 +233,19 @@ impl Reading {
         let area = |place: Pixels| fraction(place, e.frame.width, e.frame.height).clamped();
         let mut covered = Covered::default();
         let lines = || self.lines.values().filter(|line| line.size() == (e.frame.width, e.frame.height));
-        // Where another word is known to be now, nothing is left of the one before.
-        let taken: Vec<Rect> = lines().flat_map(|line| line.words_in(e.frame.seq)).map(|(_, _, place)| area(place)).collect();
-        let is_taken = |place: Rect| taken.iter().any(|other| other.intersection(&place).area() >= TAKEN * place.area());
+        let strokes = self.seen.iter().find(|seen| seen.seq == e.frame.seq).map(|seen| seen.strokes.clone());
+        // Where another word is known to be now, nothing is left of the one before; but one much like it that was read badly may be it.
+        let there: Vec<(Rect, &Word)> = lines().flat_map(|line| line.words_in(e.frame.seq)).map(|(_, word, place)| (area(place), word)).collect();
+        let is_taken = |perhaps: &Perhaps| {
+            let place = area(perhaps.place);
+            let another = |word: &Word| !perhaps.held || word.confidence >= READ_WELL || !alike(&word.text, perhaps.text);
+            there.iter().any(|(other, word)| other.intersection(&place).area() >= TAKEN * place.area() && another(word))
+        };
+        let is_there = |perhaps: &Perhaps| !perhaps.held || strokes.as_ref().is_some_and(|strokes| strokes.any_in(&area(perhaps.place)));
         for line in lines() {
             covered.masks.extend(line.masks(&e.frame, rule.mask).into_iter().map(area));
-            let perhaps = line.perhaps(&e.frame, rule.mask).into_iter().filter(|(place, _)| !is_taken(area(*place)));
-            covered.masks.extend(perhaps.map(|(_, whole)| area(whole)));
+            let perhaps = line.perhaps(&e.frame, rule.mask).into_iter().filter(|perhaps| is_there(perhaps) && !is_taken(perhaps));
+            covered.masks.extend(perhaps.map(|perhaps| area(perhaps.whole)));
             covered.pending.extend(line.unjudged(&e.frame).into_iter().map(area));
         }
         if rule.mask == MaskUnit::Block {
@@ -244,7 +254,9 @@ impl Reading {
             covered.masks.extend(rest.filter_map(|line| line.place(e.frame.seq)).map(area));
         }
         if let Some(seen) = self.seen.iter().find(|seen| seen.seq == e.frame.seq) {
-            covered.pending.extend(seen.unread.areas());
+            // Ink may reach past the block that its strokes are in.
+            let (dx, dy) = (BLOCK as f32 / 4.0 / e.frame.width as f32, BLOCK as f32 / 4.0 / e.frame.height as f32);
+            covered.pending.extend(seen.unread.areas().into_iter().map(|area| area.grown(dx, dy).clamped()));
         }
         covered.masks.retain(|mask| !mask.is_empty());
         covered.pending.retain(|mask| !mask.is_empty());
@@ -338,6 +350,10 @@ impl Reading {
         }
         self.reads.insert(chosen.seq, read);
     }
+}
+
+fn alike(a: &str, b: &str) -> bool {
+    strsim::normalized_damerau_levenshtein(&a.to_lowercase(), &b.to_lowercase()) >= ALIKE
 }
 
 fn fraction(place: Pixels, width: usize, height: usize) -> Rect {

@@ -144,7 +144,7 @@ fn run(
                 let words = scene(seq.0);
                 let touched = words.iter().filter(|word| within.iter().any(|area| !area.intersection(&word.area().clamped()).is_empty()));
                 let as_line = |word: &Shown| ReadLine {
-                    words: vec![ReadWord { text: word.text.to_owned(), confidence: 0.9, area: word.area() }],
+                    words: vec![ReadWord { text: word.text.to_owned(), confidence: if word.text.starts_with('?') { 0.6 } else { 0.95 }, area: word.area() }],
                     area: word.area(),
                     confidence: 0.9,
                     height_px: TALL as f32,
@@ -257,6 +257,18 @@ fn a_word_that_changes_by_a_letter_is_read_again() {
     let run = run(120, scene, |_| true, bad);
     hidden(&run);
     assert_eq!((cost(&run).0, cost(&run).1), (0, 0));
+}
+
+#[test]
+fn a_word_that_is_misread_for_a_moment_stays_covered_and_one_that_is_read_well_does_not() {
+    for (then, held) in [("?adword", true), ("ladword", false)] {
+        let scene = |seq: u64| vec![shown("hello", 40, 60), shown(if (50..70).contains(&seq) { then } else { "badword" }, 200, 60)];
+        let run = run(120, scene, |_| true, bad);
+        hidden(&run);
+        for left in run.left.iter().filter(|left| (50..70).contains(&left.seq)) {
+            assert_eq!(left.share(&left.words[1], &left.covered.masks) >= 0.95, held, "frame {}: {then}", left.seq);
+        }
+    }
 }
 
 #[test]

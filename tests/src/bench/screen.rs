@@ -55,7 +55,7 @@ const PAGES: [&[&str]; 3] = [
         "fuck off and leave me",
     ],
 ];
-const BAD: [&str; 8] = ["fucking", "idiot", "up", "bitch", "cunt", "fuck", "stupid", "shut"];
+const BAD: [&str; 11] = ["fucking", "idiot", "up", "bitch", "cunt", "fuck", "stupid", "shut", "go", "to", "hell"];
 /// Those that the policy is always to find by themselves; the others it may find in what is said.
 const CERTAIN: [&str; 4] = ["fucking", "bitch", "cunt", "fuck"];
 /// Steps of luma by which a legible word stands out.
@@ -116,7 +116,6 @@ struct Clip {
     ground: Arc<Vec<Frame>>,
     motion: Motion,
     size: f32,
-    frames: usize,
 }
 
 impl Clip {
@@ -128,7 +127,7 @@ impl Clip {
         let ground = &self.ground[if at < self.ground.len() { at } else { period - at }];
         let mut frame = ground.clone();
         (frame.seq, frame.at) = (FrameSeq(index as u64), Micros(index as u64 * FRAME_US));
-        let bright = mean_luma(ground, Rect::FULL) < 120.0;
+        let bright = mean_luma(ground) < 120.0;
         let colour = if bright { Rgb([245, 245, 245]) } else { Rgb([15, 15, 15]) };
         let (page, y, opacity) = match self.motion {
             Motion::Still => (0, 80.0, 1.0),
@@ -163,7 +162,7 @@ fn legible(ground: &Frame, frame: &Frame, area: &Rect) -> bool {
     })
 }
 
-fn mean_luma(frame: &Frame, _area: Rect) -> f32 {
+fn mean_luma(frame: &Frame) -> f32 {
     let luma = frame.planes()[0];
     luma.iter().step_by(97).map(|&v| f32::from(v)).sum::<f32>() / luma.len().div_ceil(97) as f32
 }
@@ -255,12 +254,14 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
         let frames_of = Arc::new(ground_of(ground)?);
         for &motion in motions {
             for &size in sizes.iter().filter(|size| options.size.is_none_or(|only| only == **size)) {
+                let clip = Clip { face: Typeface::open("DejaVuSans.ttf")?, ground: frames_of.clone(), motion, size };
+                // Drawn before anything is timed.
+                let drawn: Vec<(Frame, Vec<Drawn>)> = (0..frames).map(|index| clip.frame(index)).collect();
                 for realtime in [false, true] {
                     if realtime && options.offline {
                         continue;
                     }
-                    let clip = Clip { face: Typeface::open("DejaVuSans.ttf")?, ground: frames_of.clone(), motion, size, frames };
-                    let score = through(&host, clip, realtime)?;
+                    let score = through(&host, &drawn, realtime)?;
                     row(ground, motion, size, realtime, &score);
                     if options.short {
                         ensure!(score.bad > 0, "nothing was tried");
@@ -287,7 +288,7 @@ fn ground_of(name: &str) -> anyhow::Result<Vec<Frame>> {
     }
 }
 
-fn through(host: &Host, clip: Clip, realtime: bool) -> anyhow::Result<Score> {
+fn through(host: &Host, clip: &[(Frame, Vec<Drawn>)], realtime: bool) -> anyhow::Result<Score> {
     let mut settings = host.settings(&host.config, Micros(FRAME_US))?;
     if !realtime {
         settings.delay = settings.delay.max(LOOK_AHEAD);
@@ -296,25 +297,21 @@ fn through(host: &Host, clip: Clip, realtime: bool) -> anyhow::Result<Score> {
     let policies = host.configured_policies(None, censor::silent())?;
     let judges = host.judges(0, origin, policies, censor::silent());
     let source = Source::new(Arc::new(settings));
-    let (clip, mut score, mut index) = (Arc::new(clip), Score::default(), 0);
-    let truth = clip.clone();
-    let mut publish = |_: &Source, published: Published| {
-        let (_, words) = truth.frame(index);
-        score.add(index, &words, &published);
-        index += 1;
-    };
-    let frames = clip.frames;
-    let drawn = clip.clone();
-    let input = (0..frames).map(move |i| Ok(drawn.frame(i).0));
+    let mut left = Vec::new();
+    let mut publish = |_: &Source, published: Published| left.push(published);
+    let input: Vec<_> = clip.iter().map(|(frame, _)| Ok(frame.clone())).collect();
     let (cpu, wall) = (cpu_time::ProcessTime::now(), Instant::now());
     let (source, read) = if realtime {
-        censor::run_live(source, input, &judges, VecDeque::new(), &mut publish)
+        censor::run_live(source, input.into_iter(), &judges, VecDeque::new(), &mut publish)
     } else {
-        censor::run_offline(source, input, &judges, VecDeque::new(), &mut publish)?
+        censor::run_offline(source, input.into_iter(), &judges, VecDeque::new(), &mut publish)?
     };
     read?;
-    ensure!(score.frames == frames, "{frames} frames in, {} out", score.frames);
-    score.cores = cpu.elapsed().as_secs_f64() / wall.elapsed().as_secs_f64();
+    ensure!(left.len() == clip.len(), "{} frames in, {} out", clip.len(), left.len());
+    let mut score = Score { cores: cpu.elapsed().as_secs_f64() / wall.elapsed().as_secs_f64(), ..Score::default() };
+    for (index, (published, (_, words))) in left.iter().zip(clip).enumerate() {
+        score.add(index, words, published);
+    }
     let text = source.counts().text;
     (score.reads, score.reads_failed) = (text.reads, text.reads_failed);
     Ok(score)

@@ -79,7 +79,7 @@ impl Engine {
             settings: assets::path("whisper-tiny.en-config.json")?,
         };
         let vad = Vad::new(runtime, "silero-vad", &assets::path("silero-vad.onnx")?)?;
-        let recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &Favoured { words: corpus::words(), bonus })?;
+        let recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &Favoured { words: Favoured::shipped(), bonus })?;
         Ok(Self { vad, recogniser })
     }
 

@@ -70,6 +70,13 @@ pub struct Favoured {
     pub bonus: f32,
 }
 
+impl Favoured {
+    /// The strong English words that are listened for where a host says nothing else.
+    pub fn shipped() -> Vec<String> {
+        include_str!("favoured.txt").lines().map(str::to_owned).collect()
+    }
+}
+
 /// What was heard in a stretch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heard {

@@ -11,8 +11,11 @@ use crate::vision::follow::{Pixels, find, same_block, same_word};
 
 /// How far a line is sought when it is not where it was going, in pixels.
 const SEEK: i32 = 24;
-/// Frames before the first in which a word was followed that are covered with it: it fades in.
+/// Frames before the first in which a word was followed that are covered with it whatever is there: it fades in.
 const LEAD_FRAMES: u64 = 2;
+/// Frames before the first and after the last, a second of most sources, in which something found stays covered if something like it is
+/// still there: over a ground that moves a word is lost and read again, and not every time as well.
+const HOLD_FRAMES: u64 = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LineId(pub u64);
@@ -41,6 +44,16 @@ impl Word {
     fn is_in(&self, seq: FrameSeq) -> bool {
         self.from <= seq && self.to.is_none_or(|to| seq <= to)
     }
+}
+
+/// A word that may be in a frame.
+pub(super) struct Perhaps<'a> {
+    pub text: &'a str,
+    pub place: Pixels,
+    /// What it covers.
+    pub whole: Pixels,
+    /// Only if there is something like it.
+    pub held: bool,
 }
 
 pub(super) struct Line {
@@ -204,17 +217,23 @@ impl Line {
         self.flagged().filter_map(mask).collect()
     }
 
-    /// Words found something in that are not followed through a frame but may be in it, since they fade in shortly after it or something
-    /// of them stands where it was read: each one's place, and what it covers.
-    pub fn perhaps(&self, frame: &Frame, unit: MaskUnit) -> Vec<(Pixels, Pixels)> {
-        let place = |word: &Word| {
+    /// Words found something in that are not followed through a frame but may be in it, since they fade in shortly after it, were lost
+    /// shortly before or come shortly after, or since something of them stands where it was read.
+    pub fn perhaps(&self, frame: &Frame, unit: MaskUnit) -> Vec<Perhaps<'_>> {
+        let place = |word| {
+            let word: &Word = word;
             if word.is_in(frame.seq) && self.path.contains_key(&frame.seq) {
                 return None;
             }
-            let lead = FrameSeq(word.from.0.saturating_sub(LEAD_FRAMES))..word.from;
-            let leads = lead.contains(&frame.seq).then(|| self.path.get(&word.from).copied()).flatten();
-            let by = leads.or_else(|| self.stands(word, frame).then_some((0, 0)))?;
-            Some((word.area.moved(by), self.whole(word, unit).moved(by)))
+            let by = |seq: FrameSeq| self.path.get(&seq).copied();
+            let before = word.from.0.checked_sub(frame.seq.0).filter(|away| (1..=HOLD_FRAMES).contains(away));
+            let after = word.to.and_then(|to| frame.seq.0.checked_sub(to.0)).filter(|away| (1..=HOLD_FRAMES).contains(away));
+            let near = before.and_then(|_| by(word.from)).or_else(|| after.and_then(|_| word.to.and_then(by)));
+            let sure = before.is_some_and(|away| away <= LEAD_FRAMES);
+            let stands = self.stands(word, frame).then_some((0, 0));
+            let held = stands.is_none() && !sure;
+            let by = if sure { near } else { stands.or(near) }?;
+            Some(Perhaps { text: &word.text, place: word.area.moved(by), whole: self.whole(word, unit).moved(by), held })
         };
         self.flagged().filter_map(place).collect()
     }

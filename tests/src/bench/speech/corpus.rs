@@ -2,6 +2,7 @@
 //! said by which voice, at which speed, and what is heard beside it.
 
 use fastrand::Rng;
+use scrim_host::infer::whisper::Favoured;
 
 /// By the kind of place they take in a sentence.
 const PEOPLE: [&str; 12] =
@@ -156,15 +157,8 @@ fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
     &from[rng.usize(..from.len())]
 }
 
-/// What is listened for.
-pub fn words() -> Vec<String> {
-    let base = PEOPLE.iter().chain(&THINGS).chain(&["fucking", "shitty", "fucked", "motherfucking"]).map(|word| (*word).to_owned());
-    let more = PEOPLE.iter().chain(&["fucker"]).map(|word| format!("{word}s"));
-    base.chain(more).chain(["fucker", "dick", "fucks", "fuckin", "arsehole"].map(str::to_owned)).collect()
-}
-
 /// Whether a word that was heard is one of them, whatever signs stand at it.
 pub fn is_bad(heard: &str) -> bool {
     let letters = |text: &str| text.chars().filter(|letter| letter.is_alphabetic()).flat_map(char::to_lowercase).collect::<String>();
-    heard.split('-').map(letters).chain([letters(heard)]).any(|part| part.contains("fuck") || words().contains(&part))
+    heard.split('-').map(letters).chain([letters(heard)]).any(|part| part.contains("fuck") || Favoured::shipped().contains(&part))
 }
