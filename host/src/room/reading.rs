@@ -235,10 +235,11 @@ impl Reading {
         let lines = || self.lines.values().filter(|line| line.size() == (e.frame.width, e.frame.height));
         let strokes = self.seen.iter().find(|seen| seen.seq == e.frame.seq).map(|seen| seen.strokes.clone());
         // Where another word is known to be now, nothing is left of the one before; but one much like it that was read badly may be it.
-        let there: Vec<(Rect, &Word)> = lines().flat_map(|line| line.words_in(e.frame.seq)).map(|(_, word, place)| (area(place), word)).collect();
+        let there: Vec<(Rect, &Word)> =
+            lines().flat_map(|line| line.words_in(e.frame.seq)).map(|(_, word, place)| (area(place), word)).collect();
         let is_taken = |perhaps: &Perhaps| {
             let place = area(perhaps.place);
-            let another = |word: &Word| !perhaps.held || word.confidence >= READ_WELL || !alike(&word.text, perhaps.text);
+            let another = |word: &Word| word.confidence >= READ_WELL || !alike(&word.text, perhaps.text);
             there.iter().any(|(other, word)| other.intersection(&place).area() >= TAKEN * place.area() && another(word))
         };
         let is_there = |perhaps: &Perhaps| !perhaps.held || strokes.as_ref().is_some_and(|strokes| strokes.any_in(&area(perhaps.place)));

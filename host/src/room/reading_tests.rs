@@ -144,7 +144,11 @@ fn run(
                 let words = scene(seq.0);
                 let touched = words.iter().filter(|word| within.iter().any(|area| !area.intersection(&word.area().clamped()).is_empty()));
                 let as_line = |word: &Shown| ReadLine {
-                    words: vec![ReadWord { text: word.text.to_owned(), confidence: if word.text.starts_with('?') { 0.6 } else { 0.95 }, area: word.area() }],
+                    words: vec![ReadWord {
+                        text: word.text.to_owned(),
+                        confidence: if word.text.starts_with('?') { 0.6 } else { 0.95 },
+                        area: word.area(),
+                    }],
                     area: word.area(),
                     confidence: 0.9,
                     height_px: TALL as f32,
