@@ -247,6 +247,9 @@ impl Detector {
 pub struct Text {
     /// `true`: text is read, and what changed and is not read yet is covered where `fail_mode` is `closed`. `false`: it passes.
     pub read: bool,
+    /// How far viewers of a room that reads are behind, ms; `room.delay_ms` where that is more. Less leaves more new text covered until it is read.
+    #[schemars(range(min = 67, max = 10_000))]
+    pub delay_ms: Millis,
     /// The shortest time between two reads of a picture that goes on changing, ms. Less finds more of what moves fast, and costs more.
     #[schemars(range(min = 100, max = 10_000))]
     pub every_ms: Millis,
@@ -265,6 +268,8 @@ impl Default for Text {
         Self {
             // Two networks' memory and half a core a source is not taken without being asked for.
             read: false,
+            // Two intervals and a whole frame's read.
+            delay_ms: Millis(1200),
             // With a read of 250 ms and a delay of a second, what scrolls in is read before it leaves.
             every_ms: Millis(400),
             // Three times what a frame full of new text takes here.
@@ -438,7 +443,8 @@ impl Config {
 
     /// How far viewers are behind.
     pub fn delay(&self) -> Millis {
-        if self.speech.listen { self.room.delay_ms.max(self.speech.delay_ms) } else { self.room.delay_ms }
+        let asked = [(self.text.read, self.text.delay_ms), (self.speech.listen, self.speech.delay_ms)];
+        asked.into_iter().filter(|(on, _)| *on).map(|(_, delay)| delay).fold(self.room.delay_ms, Millis::max)
     }
 
     /// The frame path's settings for a source whose frames are `frame` apart. `budget_of` gives a model's declared look budget;
@@ -476,9 +482,9 @@ impl Config {
             let (delay, budget) = (self.delay(), self.text.budget_ms);
             faults.push(Fault::relating(
                 &["text", "budget_ms"],
-                format!("a read ({budget}) does not fit into room.delay_ms = {}: every new text would leave covered", delay.0),
-                format!("set room.delay_ms to more than {}, better {}", budget.0, budget.0 + self.text.every_ms.0),
-                &[&["room", "delay_ms"], &["text", "read"]],
+                format!("a read ({budget}) does not fit into the delay, {}: every new text would leave covered", delay.0),
+                format!("set text.delay_ms to more than {}, better {}", budget.0, budget.0 + self.text.every_ms.0),
+                &[&["room", "delay_ms"], &["text", "delay_ms"], &["text", "read"]],
             ));
         }
         faults.extend(self.look_relations());

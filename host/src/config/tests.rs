@@ -175,6 +175,17 @@ fn the_defaults_fit_their_own_schema() {
 }
 
 #[test]
+fn a_room_is_as_far_behind_as_what_it_has_asked_for_needs() {
+    let with = |text: &str| Config::parse(text).expect("it can work");
+    assert_eq!(with("").delay(), Millis(400));
+    assert_eq!(with("[text]\nread = true").delay(), Millis(1200));
+    assert_eq!(with("[text]\nread = true\n[speech]\nlisten = true").delay(), Millis(3000));
+    assert_eq!(with("[room]\ndelay_ms = 5000\n[speech]\nlisten = true").delay(), Millis(5000));
+    let faults = Config::parse("[text]\nread = true\ndelay_ms = 500").expect_err("a read takes longer");
+    assert!(faults.len() == 1 && faults[0].key == "text.budget_ms", "{faults:?}");
+}
+
+#[test]
 fn the_page_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     if std::env::var_os("SCRIM_BLESS").is_some() {

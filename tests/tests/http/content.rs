@@ -1,13 +1,14 @@
 //! Pictures, messages and reports.
 
 use anyhow::{Context, Result, ensure};
-use scrim_host::media::frame::{FrameSeq, Micros};
+use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range};
 use scrim_host::media::picture::{self, Limits};
-use scrim_host::vision::color::rgb_from_frame;
+use scrim_host::vision::color::{Rgb, rgb_from_frame};
 use scrim_tests::served::Served;
+use scrim_tests::typeset::{Style, Typeface};
 use serde_json::{Value, json};
 
-use super::shared::{Shared, astronaut, face_jpeg, post_picture, problem, raw, room, say};
+use super::shared::{Shared, astronaut, face_jpeg, post_picture, problem, put, raw, room, say};
 
 static HOST: Shared = Shared::new();
 
@@ -51,6 +52,39 @@ fn a_face_in_a_picture_is_found_and_masked() -> Result<()> {
     host.json("PATCH", "/v1/rooms/gallery", &json!({ "cover": ["FEET_EXPOSED"] }))?.expect(200)?;
     let verdict = post_picture(&host, "gallery", "", &face_jpeg()?)?.expect(200)?;
     ensure!(verdict["cover"] == "clear" && verdict["masks"] == json!([]) && faces(&verdict)?[0]["covered"] == false, "{verdict}");
+    Ok(())
+}
+
+#[test]
+fn bad_words_in_a_picture_are_read_and_masked() -> Result<()> {
+    let host = HOST.host()?;
+    let view = room(&host, "reads", json!({ "read": true, "detectors": [] }))?;
+    put(&host, "reads", "text", "profanity-context@2.0.0", json!({}))?.expect(200)?;
+    ensure!(view["effective"]["read"] == true && view["effective"]["delay_ms"] == 1200, "{view}");
+    let mut page = Frame::new(FrameSeq(0), Micros::ZERO, 640, 360, Range::Full, Matrix::Bt601, vec![128; 640 * 360 * 3 / 2]);
+    page.planes_mut()[0].fill(220);
+    let face = Typeface::open("DejaVuSans.ttf")?;
+    let drawn =
+        face.draw(&mut page, (40.0, 60.0), "good evening to all of you\nyou are a fucking idiot", &Style::new(28.0, Rgb([10, 10, 10])));
+    let verdict = post_picture(&host, "reads", "", &picture::encode_jpeg(&page, 90)?)?.expect(200)?;
+    ensure!(verdict["judged"] == true && verdict["cover"] == "masked" && verdict["looked"] == json!(["text"]), "{verdict}");
+    let masks = list(&verdict, "masks")?;
+    let of = |area: &Value, key: &str| area[key].as_f64().unwrap_or(f64::NAN) as f32;
+    for word in &drawn {
+        let (x, y) = word.area.center();
+        let hidden = masks.iter().any(|mask| {
+            let (left, top) = (of(mask, "x"), of(mask, "y"));
+            (left..left + of(mask, "width")).contains(&x) && (top..top + of(mask, "height")).contains(&y)
+        });
+        ensure!(hidden == ["fucking", "idiot"].contains(&&*word.text), "{}: {verdict}", word.text);
+    }
+    let found = list(&verdict, "detections")?;
+    ensure!(found.iter().any(|found| found["detector"] == "text" && found["label"] == "profanity"), "{verdict}");
+    ensure!(!verdict.to_string().contains("fuck"), "the words are in the answer: {verdict}");
+    // What is not read passes.
+    host.json("PATCH", "/v1/rooms/reads", &json!({ "read": false }))?.expect(200)?;
+    let verdict = post_picture(&host, "reads", "", &picture::encode_jpeg(&page, 90)?)?.expect(200)?;
+    ensure!(verdict["cover"] == "clear" && verdict["masks"] == json!([]), "{verdict}");
     Ok(())
 }
 
