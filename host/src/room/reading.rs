@@ -175,9 +175,13 @@ impl Reading {
         let frame = read.frame.clone();
         read.text = Some(Blocks::none(width, height));
         self.take_in(line, &frame, blocks);
-        areas.extend(self.lines.values().filter_map(|line| line.place(seq)).map(|place| fraction(place, width, height)));
+        let of = |line: &Line| line.place(seq).map(|place| fraction(place, width, height));
+        // What was known before vouches for itself, as long as it is remembered; this read has nothing to say of it.
+        let known: Vec<Rect> = self.lines.values().filter(|line| line.anchor.seq != seq).filter_map(of).collect();
+        areas.extend(self.lines.values().filter_map(of));
         if let Some(read) = self.reads.get_mut(&seq) {
             read.text = Some(Blocks::touching(width, height, &areas));
+            read.within.remove(&Blocks::touching(width, height, &known));
         }
         self.judge(line, &frame);
         self.explain_all(line, seq);

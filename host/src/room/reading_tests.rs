@@ -256,6 +256,24 @@ fn a_short_visit_between_two_reads_does_not_leave_in_the_clear() {
 }
 
 #[test]
+fn a_page_that_comes_back_is_as_hidden_as_before() {
+    let pages = [vec![shown("hello", 40, 60), shown("badone", 200, 60)], vec![shown("people", 60, 150)]];
+    // While the first page stands, a word beside it changes so often that its own read is forgotten.
+    let texts = ["one", "two", "six", "ten", "all", "any", "few", "now", "old", "red", "sun", "war"];
+    let scene = |seq: u64| match seq {
+        300..330 => pages[1].clone(),
+        _ => [pages[0].clone(), vec![shown(texts[(seq / 20).min(11) as usize], 310, 60)]].concat(),
+    };
+    for silent in [false, true] {
+        let run = run(400, scene, |_| true, |words| if silent { None } else { bad(words) });
+        hidden(&run);
+        for left in run.left.iter().filter(|_| silent) {
+            assert!(left.words.iter().all(|word| left.hides(word)), "frame {}: {:?}", left.seq, left.covered);
+        }
+    }
+}
+
+#[test]
 fn a_word_that_changes_by_a_letter_is_read_again() {
     let scene = |seq: u64| vec![shown("hello", 40, 60), shown(if seq < 50 { "ladword" } else { "badword" }, 200, 60)];
     let run = run(120, scene, |_| true, bad);

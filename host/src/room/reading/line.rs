@@ -200,10 +200,15 @@ impl Line {
         self.words_in(seq).map(|(_, _, area)| area.grown(margin(area)))
     }
 
-    /// Its words in a frame that are not judged.
+    /// Its words in a frame that are not judged: where they are followed, and where something of them stands as it was read.
     pub fn unjudged(&self, frame: &Frame) -> Vec<Pixels> {
-        let unknown = self.words_in(frame.seq).filter(|(_, word, _)| word.verdict == Verdict::Unknown);
-        unknown.map(|(_, _, area)| area.grown(margin(area))).collect()
+        let by = self.path.get(&frame.seq);
+        let place = |word: &Word| match by.filter(|_| word.is_in(frame.seq)) {
+            Some(by) => Some(word.area.moved(*by)),
+            None => self.stands(word, frame).then_some(word.area),
+        };
+        let unknown = self.words.iter().filter(|word| word.verdict == Verdict::Unknown);
+        unknown.filter_map(place).map(|area| area.grown(margin(area))).collect()
     }
 
     pub fn is_flagged(&self, seq: FrameSeq) -> bool {
