@@ -32,12 +32,7 @@ fn where_nobody_speaks_no_speech_is_found() -> Result<()> {
 #[test]
 fn where_nobody_speaks_no_words_are_made_up() -> Result<()> {
     let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
-    let files = Files {
-        encoder: assets::path("whisper-tiny.en-encoder.onnx")?,
-        decoder: assets::path("whisper-tiny.en-decoder.onnx")?,
-        tokenizer: assets::path("whisper-tiny.en-tokenizer.json")?,
-        settings: assets::path("whisper-tiny.en-config.json")?,
-    };
+    let files = Files::tiny_en(&assets::folder()?);
     let favoured = Favoured { words: vec!["fuck".to_owned(), "bitch".to_owned()], bonus: 2.0 };
     let mut recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &favoured)?;
     let [silence, _, noise] = sounds();

@@ -54,7 +54,8 @@ impl Iterator for SoundSource {
         }
         let mut bytes = Vec::with_capacity(PIECE * 2);
         let read = self.samples.by_ref().take(PIECE as u64 * 2).read_to_end(&mut bytes);
-        self.ended = !matches!(read, Ok(read) if read == PIECE * 2);
+        // At the end nothing comes, and whether that is well is asked then.
+        self.ended = read.is_err() || bytes.is_empty();
         if let Err(source) = read {
             return Some(Err(FileError::Read { path: self.path.clone(), source }));
         }
@@ -65,8 +66,6 @@ impl Iterator for SoundSource {
                 Err(source) => Some(Err(FileError::Read { path: self.path.clone(), source })),
             };
         }
-        // Whether it ended well is asked when nothing more comes.
-        self.ended = false;
         Some(Ok(bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()))
     }
 }

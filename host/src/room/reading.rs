@@ -112,6 +112,8 @@ pub struct Reading {
     /// Capture time of the frame that was read last, and the shot it was of.
     last: Option<(Micros, u32)>,
     wanted: Vec<Ask>,
+    /// No frame will come any more: the page is over when nothing of it is being read.
+    finished: bool,
     counts: TextCounts,
 }
 
@@ -161,10 +163,9 @@ impl Reading {
     /// No frame will come any more.
     pub fn finish(&mut self, line: &DelayLine, now: Micros) {
         self.last = None;
+        self.finished = true;
         self.want(line, now);
-        if let Some(e) = line.back() {
-            self.close_page(e.frame.at);
-        }
+        self.close_page_at_end(line);
     }
 
     /// What was read of a frame.
@@ -186,6 +187,13 @@ impl Reading {
         self.judge(line, &frame);
         self.explain_all(line, seq);
         self.want(line, now);
+        self.close_page_at_end(line);
+    }
+
+    fn close_page_at_end(&mut self, line: &DelayLine) {
+        if let (true, None, Some(e)) = (self.finished, self.out(), line.back()) {
+            self.close_page(e.frame.at);
+        }
     }
 
     /// A read failed, or its deadline has passed: its areas are as unread as before.

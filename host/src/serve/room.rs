@@ -407,7 +407,10 @@ impl Room {
         let now = self.shared.clock.now();
         for Finding { finding, detection, verdict } in judging.findings.iter().filter(|found| found.verdict.counts) {
             if self.is_news(source, &detection.label, now) {
-                let mut body = detection_body(source, judging.at.0, detection, verdict.threshold);
+                let mut body = detection_body(source, 0, detection, verdict.threshold);
+                // Words belong to a time, not to one frame.
+                body["frame"] = Value::Null;
+                body["at_us"] = json!(judging.at.0);
                 body["medium"] = json!(judging.medium);
                 body["severity"] = json!(finding.severity);
                 body["words"] = json!(finding.count);

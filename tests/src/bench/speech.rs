@@ -72,12 +72,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
 impl Engine {
     fn open(bonus: f32) -> Result<Self> {
         let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
-        let files = Files {
-            encoder: assets::path("whisper-tiny.en-encoder.onnx")?,
-            decoder: assets::path("whisper-tiny.en-decoder.onnx")?,
-            tokenizer: assets::path("whisper-tiny.en-tokenizer.json")?,
-            settings: assets::path("whisper-tiny.en-config.json")?,
-        };
+        let files = Files::tiny_en(&assets::folder()?);
         let vad = Vad::new(runtime, "silero-vad", &assets::path("silero-vad.onnx")?)?;
         let recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &Favoured { words: Favoured::shipped(), bonus })?;
         Ok(Self { vad, recogniser })

@@ -45,6 +45,13 @@ pub struct Files {
 }
 
 impl Files {
+    /// tiny.en in the folder that set-up fills.
+    pub fn tiny_en(folder: &Path) -> Self {
+        let [encoder, decoder, tokenizer, settings] =
+            ["encoder.onnx", "decoder.onnx", "tokenizer.json", "config.json"].map(|name| folder.join(format!("whisper-tiny.en-{name}")));
+        Self { encoder, decoder, tokenizer, settings }
+    }
+
     /// Of a folder that Hugging Face's Optimum has exported a Whisper to.
     pub fn optimum(folder: &Path) -> Self {
         let [encoder, decoder, tokenizer, settings] =
