@@ -68,6 +68,8 @@ pub struct Job<'a> {
     /// Hears how far the sound has been listened to, before the first frame.
     pub listened: &'a dyn Fn(Micros),
     pub record: Option<(PathBuf, u64)>,
+    /// Notes of words carry transcripts, masked.
+    pub transcribe: bool,
 }
 
 /// A published frame, before it is covered.
@@ -134,6 +136,7 @@ pub fn run(host: &Host, job: Job, observer: Observer, mut progress: impl FnMut(P
     let source = types::Source { id: "file".into(), kind: SourceKind::Camera, owner: "file".into() };
     let policies = host.configured_policies(recorder.clone(), observer.clone())?;
     let judges = host.judges(FILE, source, policies, observer);
+    let judges = if job.transcribe { judges.transcribing() } else { judges };
     let (out, writer) =
         spawn_writer(FileSink::create(job.output, &output_probe, Some(sound.as_ref().map_or(job.input, |muted| &muted.0)))?, job.style);
     let mut covered = 0.0;
@@ -193,7 +196,8 @@ fn listen(host: &Host, job: &Job, probe: &Probe, observer: &Observer) -> Result<
     let policies = host.configured_policies(None, judged.clone())?;
     let source = types::Source { id: "file-sound".into(), kind: SourceKind::Microphone, owner: "file".into() };
     let closed = host.config.room.fail_mode == FailMode::Closed;
-    let speaker = host.speaker(source, policies.clone(), judged, sound::FORMAT, closed);
+    let mut speaker = host.speaker(source, policies.clone(), judged, sound::FORMAT, closed);
+    speaker.asker.transcribes = job.transcribe;
     let mut swaps: VecDeque<&Swap> = job.swaps.iter().filter(|swap| swap.slot != Slot::Cascade).collect();
     let mut fault = None;
     let pieces = sound::SoundSource::open(job.input)?.map_while(|piece| piece.map_err(|error| fault = Some(error)).ok());

@@ -162,7 +162,7 @@ impl Host {
         format: crate::speech::Format,
         closed: bool,
     ) -> Speaker {
-        let asker = Asker { source: Arc::new(source), policies, observer };
+        let asker = Asker { source: Arc::new(source), policies, observer, transcribes: false };
         Speaker { hearing: self.hearing.clone(), asker, format, closed }
     }
 

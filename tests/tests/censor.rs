@@ -47,7 +47,7 @@ fn run(host: &Host, input: &Path, output: &Path, realtime: bool, swaps: Vec<Swap
         }
     });
     let mut covers = Vec::new();
-    let job = Job { input, output, style: Style::default(), realtime, swaps, listened: &|_| {}, record: None };
+    let job = Job { input, output, style: Style::default(), realtime, swaps, listened: &|_| {}, record: None, transcribe: false };
     let outcome = censor::run(host, job, observer, |progress| covers.push(areas(&progress.published.cover).to_vec()))?;
     ensure!(outcome.frames_out == outcome.counts.captured, "{} frames in, {} out", outcome.counts.captured, outcome.frames_out);
     let full = outcome.counts.full_covers.values().sum::<u64>() as usize;

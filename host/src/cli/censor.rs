@@ -14,6 +14,7 @@ use crate::media::file::{FileError, Probe, probe};
 use crate::media::frame::Micros;
 use crate::plugin::record::RECORDING_BYTES_MAX;
 use crate::plugin::types::Slot;
+use crate::speech::SoundRule;
 
 /// Cover a clip: every frame is judged, what is to be covered is covered, the sound is kept
 ///
@@ -57,7 +58,7 @@ pub struct Args {
     /// Record every input and decision of the policies, for `scrim plugin test --replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Write a page that shows what was decided and why
+    /// Write a page that shows what was decided and why, what was read and heard (masked), and the sound before and after
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -144,6 +145,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         _ => Failure::Run(error.into()),
     })?;
     let style = config.style();
+    let (words, replacement) = (config.text.read || config.speech.listen, SoundRule::of(&config).replacement);
     let host = Host::open(config).map_err(host_failure)?;
     let swaps = args.swap.iter().map(|swap| planned(swap, &clip, &host)).collect::<Result<Vec<_>, _>>()?;
     let partial = Partial::beside(&args.output);
@@ -156,9 +158,10 @@ pub fn run(args: Args, context: &Context) -> Outcome {
         swaps,
         listened: &|at| spinner.set_message(format!("listened to {:.0} s of sound", at.as_secs_f32())),
         record: args.record.clone().map(|path| (path, RECORDING_BYTES_MAX)),
+        transcribe: args.report.is_some(),
     };
     let (witness, observer) = summary::Witness::new(args.report.is_some());
-    let mut page = args.report.as_ref().map(|_| Page::new(&args.input, &clip, style));
+    let mut page = args.report.as_ref().map(|_| Page::new(&args.input, &clip, style, words));
     let bar = progress_bar(context, &clip);
     let ran = censor::run(&host, job, observer, |progress| {
         spinner.finish_and_clear();
@@ -177,7 +180,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let facts = summary::facts(&host, &outcome, &notes);
     print!("{}", summary::text(&args.output, &facts));
     if let (Some(path), Some(page)) = (&args.report, page) {
-        page.write(path, &facts, &notes)?;
+        page.write(path, &outcome, replacement, &facts, &notes)?;
     }
     for (what, path) in [("recording", &args.record), ("report", &args.report)] {
         if let Some(path) = path {

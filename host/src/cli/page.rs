@@ -1,25 +1,31 @@
 //! From what a run told to the report's data.
 
+mod sound;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::summary::{events, told, word};
-use crate::censor::{Progress, areas};
+use crate::censor::{Outcome, Progress, areas};
 use crate::media::file::Probe;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
-use crate::report::{Clip, Cover, Decision, Event, EventKind, Look, LookKind, Previews, Report, ReportFrame};
+use crate::report::{Clip, Cover, Decision, Event, EventKind, Look, LookKind, Previews, Report, ReportFrame, Words};
 use crate::room::note::{Finding, Judging, Note};
 use crate::room::source;
+use crate::speech::Replacement;
 use crate::vision::change::Signature;
 use crate::vision::cover::{Style, cover};
 
 /// Collects what the report shows while the frames leave.
 pub struct Page {
     report: Report,
+    input: PathBuf,
+    /// Something is read or listened to.
+    words: bool,
     previews: Previews,
     style: Style,
     /// Where a frame stands in the report.
@@ -30,11 +36,12 @@ pub struct Page {
 }
 
 impl Page {
-    pub fn new(input: &Path, probe: &Probe, style: Style) -> Self {
+    pub fn new(input: &Path, probe: &Probe, style: Style, words: bool) -> Self {
         let title = input.file_name().map_or_else(|| input.display().to_string(), |name| name.to_string_lossy().into_owned());
         let clip = Clip { width: probe.width, height: probe.height, rate: probe.rate.per_second() };
         let report = Report { title, clip, ..Report::default() };
-        Self { report, previews: Previews::new(Previews::BYTES_MAX_DEFAULT), style, index: BTreeMap::new(), before: None, fault: None }
+        let previews = Previews::new(Previews::BYTES_MAX_DEFAULT);
+        Self { report, input: input.to_owned(), words, previews, style, index: BTreeMap::new(), before: None, fault: None }
     }
 
     /// A frame leaves.
@@ -63,15 +70,23 @@ impl Page {
         }
     }
 
-    /// The whole page, written to `path`.
+    /// The whole page, written to `path`. Sound that can't be shown is told of in it.
     ///
     /// # Errors
     /// When a picture could not be made or the file not be written.
-    pub fn write(mut self, path: &Path, facts: &[(String, String)], notes: &[Note]) -> anyhow::Result<()> {
+    pub fn write(
+        mut self,
+        path: &Path,
+        outcome: &Outcome,
+        replacement: Replacement,
+        facts: &[(String, String)],
+        notes: &[Note],
+    ) -> anyhow::Result<()> {
         if let Some(error) = self.fault {
             return Err(error.context("making the report's pictures"));
         }
         let mut looks: BTreeMap<(FrameSeq, Arc<str>), Look> = BTreeMap::new();
+        let mut words = Words::default();
         for note in notes {
             match note {
                 Note::Look(looking) => {
@@ -97,7 +112,10 @@ impl Page {
                         .as_ref()
                         .map_or_else(|| decision.summary.clone(), |fault| format!("{}; {fault}", decision.summary)),
                 }),
-                Note::Judged(judging) => self.report.decisions.extend(judged(judging)),
+                Note::Judged(judging) => {
+                    words.judged(judging);
+                    self.report.decisions.extend(judged(judging));
+                }
                 Note::Event(_) => {}
             }
         }
@@ -109,6 +127,11 @@ impl Page {
         self.report.events = shown(notes);
         self.report.decisions.sort_by_key(|decision| decision.at);
         self.report.facts = facts.to_vec();
+        self.report.mutes = outcome.mutes.as_ref().map(|mutes| words.mutes(mutes));
+        self.report.words = self.words.then_some(words);
+        if !outcome.probe.audio.is_empty() {
+            self.report.sound = Some(sound::of(&self.input, outcome.mutes.as_deref(), replacement));
+        }
         self.report.previews = self.previews.finish();
         let html = self.report.to_html().context("making the report")?;
         std::fs::write(path, html).with_context(|| format!("writing {}", path.display()))
@@ -117,16 +140,18 @@ impl Page {
 
 /// What was found in words, without the words.
 fn judged(judging: &Judging) -> Vec<Decision> {
-    let decision = |text: String| Decision { at: judging.at, slot: "text".to_owned(), policy: word(&judging.medium), text };
+    let medium = word(&judging.medium);
+    let policy = judging.transcript.as_ref().and_then(|transcript| transcript.policy.clone()).unwrap_or_else(|| "the host".to_owned());
+    let decision = |text: String| Decision { at: judging.at, slot: "text".to_owned(), policy: policy.clone(), text };
     let found = |Finding { finding, verdict, .. }: &Finding| {
         let counts = if verdict.counts { "covered" } else { "not covered" };
         let (category, words) = (finding.category.as_str(), finding.count);
         decision(format!(
-            "{category}, {words} word(s), {counts}: {:.2} at {:.2}; {}",
+            "{medium}: {category}, {words} word(s), {counts}: {:.2} at {:.2}; {}",
             finding.confidence, verdict.threshold, finding.reason
         ))
     };
-    let fault = judging.fault.iter().map(|fault| decision(format!("{} words not judged: {fault}", judging.words)));
+    let fault = judging.fault.iter().map(|fault| decision(format!("{medium}: {} words not judged: {fault}", judging.words)));
     fault.chain(judging.findings.iter().map(found)).collect()
 }
 

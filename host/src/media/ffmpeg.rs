@@ -57,7 +57,14 @@ pub(super) fn file_url(path: &Path) -> OsString {
     url
 }
 
-fn run_error(program: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+/// The encoders that it has.
+pub(super) fn encoders(ffmpeg: &Path) -> Result<Vec<String>, FileError> {
+    let listed = Command::new(ffmpeg).args(["-hide_banner", "-encoders"]).stdin(Stdio::null()).output().map_err(run_error(ffmpeg))?;
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    Ok(listed.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect())
+}
+
+pub(super) fn run_error(program: &Path) -> impl FnOnce(std::io::Error) -> FileError {
     let program = program.to_owned();
     move |source| FileError::FfmpegRun { program, source }
 }
@@ -358,9 +365,8 @@ const FOR_WEBM: [Codec; 2] = [
 
 impl Encoder {
     pub fn new(ffmpeg: PathBuf, path: &Path, container: Container, probe: &Probe, audio_from: Option<&Path>) -> Result<Encoder, FileError> {
-        let listed = Command::new(&ffmpeg).args(["-hide_banner", "-encoders"]).stdin(Stdio::null()).output().map_err(run_error(&ffmpeg))?;
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let has = |name: &str| listed.lines().any(|line| line.split_whitespace().nth(1) == Some(name));
+        let listed = encoders(&ffmpeg)?;
+        let has = |name: &str| listed.iter().any(|listed| listed == name);
         let codecs: &'static [Codec] = if container == Container::Webm { &FOR_WEBM } else { &H264_OR_LIKE };
         let no_encoder = |wanted: Vec<&str>| FileError::NoEncoder { path: path.to_owned(), wanted: wanted.join(", ") };
         let codec = codecs.iter().find(|c| has(c.name)).ok_or_else(|| no_encoder(codecs.iter().map(|c| c.name).collect()))?;

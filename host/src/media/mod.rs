@@ -6,6 +6,7 @@ pub mod file;
 pub mod frame;
 mod matroska;
 pub mod picture;
+pub mod small;
 pub mod sound;
 pub mod turn;
 pub mod wire;

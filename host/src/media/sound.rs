@@ -1,6 +1,7 @@
 //! A file's sound: its first track out of it, sample by sample, and muted into another file.
 
 use std::io::{BufReader, BufWriter, Read};
+use std::iter::Peekable;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -78,14 +79,46 @@ impl Drop for SoundSource {
     }
 }
 
+/// What is muted of a sound in [`FORMAT`], piece by piece from its beginning.
+pub struct Muting {
+    mutes: Peekable<std::vec::IntoIter<(Micros, Micros)>>,
+    timeline: MuteTimeline,
+    replacement: Replacement,
+    /// Number of the next frame.
+    frame: u64,
+}
+
+impl Muting {
+    pub fn new(mutes: &[(Micros, Micros)], replacement: Replacement) -> Self {
+        let mut mutes = mutes.to_vec();
+        mutes.sort();
+        Self { mutes: mutes.into_iter().peekable(), timeline: MuteTimeline::default(), replacement, frame: 0 }
+    }
+
+    /// Replaces what lies between the mutes' times in the next samples.
+    pub fn apply(&mut self, piece: &mut [i16]) {
+        let at = Micros(self.frame * 1_000_000 / u64::from(FORMAT.rate));
+        // A few at a time: it keeps no more than it must.
+        while let Some((from, to)) = self.mutes.next_if(|(from, _)| *from < at + AHEAD) {
+            self.timeline.mute(from, to);
+        }
+        self.timeline.forget_before(at);
+        for samples in piece.chunks_exact_mut(FORMAT.channels as usize) {
+            let gain = self.timeline.gain_at_nanos(u128::from(self.frame) * 1_000_000_000 / u128::from(FORMAT.rate));
+            let instead = self.replacement.sample(self.frame, FORMAT.rate) * (1.0 - gain);
+            for sample in samples.iter_mut().filter(|_| gain < 1.0) {
+                *sample = (f32::from(*sample) * gain + instead).round() as i16;
+            }
+            self.frame += 1;
+        }
+    }
+}
+
 /// Writes the first sound track of `from` to `to` (WAV), with what lies between the mutes' times replaced.
 ///
 /// # Errors
 /// When the one can't be read or the other not be written.
 pub fn write_muted(from: &Path, to: &Path, mutes: &[(Micros, Micros)], replacement: Replacement) -> Result<(), FileError> {
-    let mut mutes = mutes.to_vec();
-    mutes.sort();
-    let mut mutes = mutes.into_iter().peekable();
     let spec = hound::WavSpec {
         channels: FORMAT.channels as u16,
         sample_rate: FORMAT.rate,
@@ -95,23 +128,11 @@ pub fn write_muted(from: &Path, to: &Path, mutes: &[(Micros, Micros)], replaceme
     let failed = |error: hound::Error| FileError::Write { path: to.to_owned(), source: std::io::Error::other(error) };
     let file = std::fs::File::create(to).map_err(|source| FileError::Write { path: to.to_owned(), source })?;
     let mut wav = hound::WavWriter::new(BufWriter::new(file), spec).map_err(failed)?;
-    let (mut timeline, mut frame) = (MuteTimeline::default(), 0_u64);
+    let mut muting = Muting::new(mutes, replacement);
     for piece in SoundSource::open(from)? {
-        let at = Micros(frame * 1_000_000 / u64::from(FORMAT.rate));
-        // A few at a time: it keeps no more than it must.
-        while let Some((from, to)) = mutes.next_if(|(from, _)| *from < at + AHEAD) {
-            timeline.mute(from, to);
-        }
-        timeline.forget_before(at);
-        for samples in piece?.chunks_exact(FORMAT.channels as usize) {
-            let gain = timeline.gain_at_nanos(u128::from(frame) * 1_000_000_000 / u128::from(FORMAT.rate));
-            let instead = replacement.sample(frame, FORMAT.rate) * (1.0 - gain);
-            for sample in samples {
-                let mixed = if gain >= 1.0 { *sample } else { (f32::from(*sample) * gain + instead).round() as i16 };
-                wav.write_sample(mixed).map_err(failed)?;
-            }
-            frame += 1;
-        }
+        let mut piece = piece?;
+        muting.apply(&mut piece);
+        piece.iter().try_for_each(|sample| wav.write_sample(*sample)).map_err(failed)?;
     }
     wav.finalize().map_err(failed)
 }

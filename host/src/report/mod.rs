@@ -1,12 +1,14 @@
 //! The page that `scrim censor --report` writes: what was seen, decided and covered, and why, in one HTML file that needs nothing else.
 //!
 //! In flows a [`Report`], plain data that the run fills; out comes the text of the page. Always holds: the page loads nothing from
-//! anywhere (a content security policy in it says so to the browser), text from the clip or from a policy is never markup, and the
-//! pictures stay within the budget of [`Previews`].
+//! anywhere (a content security policy in it says so to the browser), text from the clip or from a policy is never markup, words that
+//! something was found in are masked, and pictures and sound stay within the budgets of [`Previews`] and [`Sound`].
 
+mod data;
 mod previews;
+mod sound;
+mod words;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -18,10 +20,14 @@ use crate::vision::cover::covered_share;
 use crate::vision::detection::{Detection, Verdict};
 
 pub use previews::{Preview, Previews};
+pub use sound::{Peaks, Sound};
+pub use words::{Mute, Reason, Said, Words};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// One script, in this order.
+const SCRIPT: [&str; 5] =
+    [include_str!("page.js"), include_str!("summary.js"), include_str!("player.js"), include_str!("words.js"), include_str!("timeline.js")];
 
 /// Everything that the page shows.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +42,11 @@ pub struct Report {
     pub decisions: Vec<Decision>,
     pub events: Vec<Event>,
     pub previews: Vec<Preview>,
+    /// What was read and heard, masked; none where neither was done.
+    pub words: Option<Words>,
+    /// What was muted, by stretch; none where nothing listened.
+    pub mutes: Option<Vec<Mute>>,
+    pub sound: Option<Sound>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -165,8 +176,8 @@ impl Report {
 
     /// The page.
     pub fn to_html(&self) -> Result<String, serde_json::Error> {
-        let data = for_script(&serde_json::to_string(&self.data())?);
-        let mut html = String::with_capacity(data.len() + PAGE.len() + STYLE.len() + SCRIPT.len());
+        let data = for_script(&serde_json::to_string(&data::Data::of(self))?);
+        let mut html = String::with_capacity(data.len() + PAGE.len() + STYLE.len() + SCRIPT.iter().map(|part| part.len()).sum::<usize>());
         // Each part is put in once and not searched again, so that no text of the clip is taken for a place.
         let mut rest = PAGE;
         while let Some((before, after)) = rest.split_once("{{") {
@@ -175,7 +186,7 @@ impl Report {
             match name {
                 "title" => html.push_str(&escaped(&self.title)),
                 "style" => html.push_str(STYLE),
-                "script" => html.push_str(SCRIPT),
+                "script" => SCRIPT.iter().for_each(|part| html.push_str(part)),
                 "data" => html.push_str(&data),
                 _ => {}
             }
@@ -183,23 +194,6 @@ impl Report {
         }
         html.push_str(rest);
         Ok(html)
-    }
-
-    /// Names once, frames as short rows: an hour's page stays within some megabytes.
-    fn data(&self) -> Data<'_> {
-        let mut names = Names::default();
-        let frames = self.frames.iter().map(|frame| row(frame, &mut names)).collect();
-        Data {
-            title: &self.title,
-            clip: &self.clip,
-            facts: &self.facts,
-            summary: self.summary(),
-            frames,
-            decisions: &self.decisions,
-            events: &self.events,
-            previews: self.previews.iter().map(Shown::of).collect(),
-            names: names.list,
-        }
     }
 }
 
@@ -209,95 +203,6 @@ fn share_of(frame: &ReportFrame) -> f32 {
         Cover::Masks => covered_share(&frame.masks),
         Cover::Full { .. } => 1.0,
     }
-}
-
-#[derive(Serialize)]
-struct Data<'a> {
-    title: &'a str,
-    clip: &'a Clip,
-    facts: &'a [(String, String)],
-    summary: Summary,
-    frames: Vec<Row>,
-    decisions: &'a [Decision],
-    events: &'a [Event],
-    previews: Vec<Shown>,
-    /// Detectors, labels and reasons, to which rows refer by index.
-    names: Vec<String>,
-}
-
-/// One frame: time in microseconds, change, cut, covered share, reason of a full cover, masks, looks.
-#[derive(Serialize)]
-struct Row(u64, Short, u8, Short, Option<usize>, Vec<[Short; 4]>, Vec<LookRow>);
-
-/// Detector, kind, findings.
-#[derive(Serialize)]
-struct LookRow(usize, LookKind, Vec<FoundRow>);
-
-/// Label, confidence, threshold, whether it counts, area.
-#[derive(Serialize)]
-struct FoundRow(usize, Short, Short, u8, Option<[Short; 4]>);
-
-/// A fraction to four digits, enough for a pixel of 8K; what is no number is 0.
-struct Short(f32);
-
-impl Serialize for Short {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let rounded = (f64::from(self.0) * 1e4).round() / 1e4;
-        to.serialize_f64(if rounded.is_finite() { rounded } else { 0.0 })
-    }
-}
-
-#[derive(Serialize)]
-struct Shown {
-    at: u64,
-    raw: Option<String>,
-    covered: String,
-}
-
-impl Shown {
-    fn of(preview: &Preview) -> Shown {
-        let uri = |jpeg: &Vec<u8>| format!("data:image/jpeg;base64,{}", base64(jpeg));
-        Shown { at: preview.at.0, raw: preview.raw.as_ref().map(uri), covered: uri(&preview.covered) }
-    }
-}
-
-#[derive(Default)]
-struct Names {
-    list: Vec<String>,
-    by_name: BTreeMap<String, usize>,
-}
-
-impl Names {
-    fn index(&mut self, name: &str) -> usize {
-        if let Some(&index) = self.by_name.get(name) {
-            return index;
-        }
-        self.list.push(name.to_owned());
-        self.by_name.insert(name.to_owned(), self.list.len() - 1);
-        self.list.len() - 1
-    }
-}
-
-fn corners(area: &Rect) -> [Short; 4] {
-    [Short(area.x), Short(area.y), Short(area.width), Short(area.height)]
-}
-
-fn row(frame: &ReportFrame, names: &mut Names) -> Row {
-    let reason = match &frame.cover {
-        Cover::Full { reason } => Some(names.index(reason)),
-        Cover::Clear | Cover::Masks => None,
-    };
-    let looks = frame.looks.iter().map(|look| {
-        let found = look.found.iter().map(|(found, verdict)| {
-            let area = found.area.as_ref().map(corners);
-            FoundRow(names.index(&found.label), Short(found.confidence), Short(verdict.threshold), verdict.counts.into(), area)
-        });
-        let found = found.collect();
-        LookRow(names.index(&look.detector), look.kind, found)
-    });
-    let looks = looks.collect();
-    let masks = frame.masks.iter().map(corners).collect();
-    Row(frame.at.0, Short(frame.change), frame.cut.into(), Short(share_of(frame)), reason, masks, looks)
 }
 
 /// Text as HTML shows it.
@@ -352,6 +257,9 @@ pub fn full_covers(frames: &[ReportFrame]) -> String {
 mod tests {
     use super::*;
     use crate::media::frame::{Frame, FrameSeq, Matrix, Range, i420_len};
+    use crate::plugin::types::Utterance;
+    use crate::room::note::{Judging, Medium};
+    use crate::room::transcript::Transcript;
 
     fn frame(index: u64, cover: Cover) -> ReportFrame {
         let masks = if cover == Cover::Masks { vec![Rect::new(0.25, 0.25, 0.5, 0.5)] } else { vec![] };
@@ -390,7 +298,19 @@ mod tests {
             decisions: vec![Decision { at, slot: "cascade".into(), policy: "a@1.0.0".into(), text: "look".into() }],
             events: vec![Event { at, kind: EventKind::Swap, subject: "cascade".into(), text: "a@1.0.0 to a@2.0.0".into() }],
             previews: vec![Preview::of(&picture(1), Some(&picture(2))).unwrap()],
+            words: Some(hostile_words()),
+            ..Report::default()
         }
+    }
+
+    /// A page that says what would be markup.
+    fn hostile_words() -> Words {
+        let utterance = Utterance::typed("page", "</script><img onerror=alert(1) src=x> <!-- {{script}}");
+        let transcript = Some(Transcript::of(&utterance, None, Some(&[])));
+        let mut words = Words::default();
+        let (medium, at) = (Medium::Screen, Micros(80_000));
+        words.judged(&Judging { medium, at, words: 4, is_final: false, findings: vec![], fault: None, transcript });
+        words
     }
 
     #[test]
@@ -418,8 +338,8 @@ mod tests {
         assert!(html.contains("&lt;/title&gt;&lt;script&gt;alert(1)"));
         assert!(!html.contains("<script>alert"));
         // What looks like a place in the page stays what the clip or a policy said.
-        assert_eq!(html.matches(STYLE).count(), 1);
-        assert_eq!(html.matches("</script>").count(), 2);
+        assert_eq!((html.matches(STYLE).count(), html.matches(SCRIPT[0]).count()), (1, 1));
+        assert_eq!((html.matches("</script>").count(), html.matches("<img onerror").count()), (2, 0));
         for outside in ["http:", "https:", "src=\"/", "@import", "url("] {
             assert!(!html.contains(outside), "{outside}");
         }
@@ -434,6 +354,8 @@ mod tests {
         assert_eq!(data["frames"].as_array().unwrap().len(), 10);
         assert_eq!(data["frames"][2][6][0][2][0], serde_json::json!([1, 0.9, 0.4, 1, [0.3, 0.3, 0.2, 0.2]]));
         assert_eq!(data["names"][1], "FACE_FEMALE");
+        let said = serde_json::json!(["screen", 80_000, null, [["</script><img", 0, null], ["onerror=alert(1)", 0, null]], null]);
+        assert_eq!((&data["said"][0][0], &data["said"][0][1], &data["said"][0][3][0]), (&said[0], &said[1], &said[3][0]));
         assert!(data["previews"][0]["raw"].as_str().unwrap().starts_with("data:image/jpeg;base64,/9j/"));
     }
 

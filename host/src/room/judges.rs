@@ -38,6 +38,7 @@ pub struct Lookout {
 
 type ReplyTo = Box<dyn FnOnce(Answer) + Send>;
 
+#[derive(Clone)]
 struct Inner {
     /// The source's number in the batchers.
     number: u64,
@@ -46,6 +47,7 @@ struct Inner {
     desk: LateDesk,
     policies: Policies,
     observer: Observer,
+    transcribes: bool,
 }
 
 /// The judges of one source.
@@ -61,7 +63,12 @@ impl Judges {
         policies: Policies,
         observer: Observer,
     ) -> Self {
-        Self(Arc::new(Inner { number, source: Arc::new(source), lookouts, desk, policies, observer }))
+        Self(Arc::new(Inner { number, source: Arc::new(source), lookouts, desk, policies, observer, transcribes: false }))
+    }
+
+    /// The same, whose notes of what is read carry transcripts.
+    pub fn transcribing(self) -> Self {
+        Self(Arc::new(Inner { transcribes: true, ..Arc::unwrap_or_clone(self.0) }))
     }
 
     /// The room's policies.
@@ -222,7 +229,8 @@ impl Inner {
             language: None,
             words: words.iter().map(word).collect(),
         };
-        let asker = Asker { source: self.source.clone(), policies: self.policies.clone(), observer: self.observer.clone() };
+        let (source, policies, observer) = (self.source.clone(), self.policies.clone(), self.observer.clone());
+        let asker = Asker { source, policies, observer, transcribes: self.transcribes };
         asker.judge(Medium::Screen, at, utterance, patience, move |flagged| reply(Answer::Judged { id, flagged }));
     }
 

@@ -15,4 +15,5 @@ pub mod reading;
 pub mod settings;
 pub mod source;
 pub mod strain;
+pub mod transcript;
 pub mod words;

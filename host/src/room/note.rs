@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::look::Why;
 use super::source::LookId;
+use super::transcript::Transcript;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
 use crate::plugin::types::{self, Generation, Slot};
@@ -64,7 +65,7 @@ pub struct Finding {
     pub verdict: Verdict,
 }
 
-/// One judgement of an utterance. It holds no word of it.
+/// One judgement of an utterance. It holds no word of it, but for a transcript that somebody asked for.
 #[derive(Clone, Debug)]
 pub struct Judging {
     pub medium: Medium,
@@ -76,6 +77,8 @@ pub struct Judging {
     pub findings: Vec<Finding>,
     /// Why it was not judged.
     pub fault: Option<String>,
+    /// Where whoever runs the source wants one. Then the findings' reasons are masked too.
+    pub transcript: Option<Transcript>,
 }
 
 /// What happened, in order.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::note::{Finding, Judging, Medium, Note, Observer};
 use super::policies::Policies;
+use super::transcript::{Transcript, mask_reasons};
 use crate::geometry::Rect;
 use crate::media::frame::Micros;
 use crate::plugin::types::{self, Place, Reply, Utterance};
@@ -27,6 +28,8 @@ pub struct Asker {
     pub source: Arc<types::Source>,
     pub policies: Policies,
     pub observer: Observer,
+    /// Notes carry a transcript, masked.
+    pub transcribes: bool,
 }
 
 impl Asker {
@@ -47,14 +50,15 @@ impl Asker {
         let question = types::Request::Judge { utterance: utterance.clone() };
         self.policies.ask(at, question, patience, move |answered| {
             let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            let policy = answered.plugin;
             let findings = match answered.result {
                 Ok(Reply::Findings(findings)) => findings,
-                Ok(_) => return reply(asker.unjudged(medium, at, &utterance, "it answered something else".to_owned())),
-                Err(why) => return reply(asker.unjudged(medium, at, &utterance, why)),
+                Ok(_) => return reply(asker.unjudged(medium, at, &utterance, policy, "it answered something else".to_owned())),
+                Err(why) => return reply(asker.unjudged(medium, at, &utterance, policy, why)),
             };
             let detections: Vec<Detection> = findings.iter().map(|finding| detection(medium, &utterance, finding)).collect();
             if detections.is_empty() {
-                return reply(asker.found(medium, at, &utterance, Vec::new()));
+                return reply(asker.found(medium, at, &utterance, policy, Vec::new()));
             }
             let question = types::Request::Weigh { source: asker.source.clone(), found: detections.clone() };
             let policies = asker.policies.clone();
@@ -66,18 +70,19 @@ impl Asker {
                 };
                 let found = findings.into_iter().zip(detections).zip(verdicts);
                 let found = found.map(|((finding, detection), verdict)| Finding { finding, detection, verdict }).collect();
-                reply(asker.found(medium, at, &utterance, found));
+                reply(asker.found(medium, at, &utterance, policy, found));
             });
         });
     }
 
-    fn unjudged(&self, medium: Medium, at: Micros, utterance: &Utterance, fault: String) -> Flagged {
+    fn unjudged(&self, medium: Medium, at: Micros, utterance: &Utterance, policy: Option<String>, fault: String) -> Flagged {
         let (words, is_final) = (utterance.words.len(), utterance.is_final);
-        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings: Vec::new(), fault: Some(fault) }));
+        let transcript = self.transcribes.then(|| Transcript::of(utterance, policy, None));
+        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings: Vec::new(), fault: Some(fault), transcript }));
         None
     }
 
-    fn found(&self, medium: Medium, at: Micros, utterance: &Utterance, findings: Vec<Finding>) -> Flagged {
+    fn found(&self, medium: Medium, at: Micros, utterance: &Utterance, policy: Option<String>, mut findings: Vec<Finding>) -> Flagged {
         let mut flagged = vec![false; utterance.words.len()];
         for Finding { finding, .. } in findings.iter().filter(|found| found.verdict.counts) {
             // A checked answer lies inside the utterance.
@@ -87,7 +92,11 @@ impl Asker {
             }
         }
         let (words, is_final) = (utterance.words.len(), utterance.is_final);
-        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings, fault: None }));
+        let transcript = self.transcribes.then(|| {
+            mask_reasons(utterance, &mut findings);
+            Transcript::of(utterance, policy, Some(&findings))
+        });
+        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings, fault: None, transcript }));
         Some(flagged)
     }
 }
