@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::extract::{IfMatch, Json, Path, Query, etag};
 use super::problem::{BadBody, Conflicts, Missing, Problem, Problems, Stale, Unreadable};
-use super::view::{NewRoom, ReportView, RoomChanges, RoomView, RoomsQuery, SessionView, ThresholdView};
+use super::view::{HourView, NewRoom, ReportView, RoomChanges, RoomView, RoomsQuery, SessionView, ThresholdView};
 use super::{App, Groups};
 
 /// Sessions listed at most.
@@ -119,7 +119,8 @@ async fn sessions(State(app): App, Path(room): Path<String>) -> Result<Json<Vec<
     Ok(Json(SessionView::of(&room, rows)))
 }
 
-/// What the room has learned from reports.
+/// What the room has learned from reports, and what that changed in the last hour: the detections since are judged once more, by the threshold
+/// policy as it is and as it would be without reports. Takes up to a few seconds.
 #[utoipa::path(
     get, path = "/v1/rooms/{room}/report", operation_id = "get_report", tag = "rooms", params(("room" = String, Path)),
     responses((status = 200, body = ReportView), Missing, Problems)
@@ -130,10 +131,12 @@ async fn report(State(app): App, Path(room): Path<String>) -> Result<Json<Report
     let (reports, sessions) = (store.feedback_count(&room.name).await?, store.sessions(&room.name, SESSIONS_MAX).await?);
     let now = room.policies_if_warm().map(|policies| policies.slot(crate::plugin::types::Slot::Threshold).current());
     let thresholds = match now {
-        Some(current) => current.iter().map(ThresholdView::from).collect(),
-        None => store.thresholds(&room.name).await?.iter().map(ThresholdView::from).collect(),
+        Some(current) => current.to_vec(),
+        None => store.thresholds(&room.name).await?,
     };
-    Ok(Json(ReportView { room: room.name.to_string(), reports, thresholds, sessions: SessionView::of(&room, sessions) }))
+    let (labels, hour) = HourView::of(crate::serve::learned::learned(&room, &thresholds).await?);
+    let thresholds = thresholds.iter().map(ThresholdView::from).collect();
+    Ok(Json(ReportView { room: room.name.to_string(), reports, thresholds, labels, hour, sessions: SessionView::of(&room, sessions) }))
 }
 
 /// A room for other handlers.

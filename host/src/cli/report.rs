@@ -8,9 +8,11 @@ use serde::Deserialize;
 use super::client::{Client, HostArgs};
 use super::{Outcome, table};
 
-/// Show what a room has learned from reports, and its live stretches
+/// Show what a room has learned from reports, what that changed in the last hour, and its live stretches
 ///
-/// A threshold is the confidence from which a label counts. A stretch is one live session of a source; `exposed` are published frames in which the
+/// A threshold is the confidence from which a label counts: `default` without reports, `now` with them, of which so many said that a detection was
+/// `right` or `wrong`. The detections of the last hour are judged once more: of those `seen` so many `count`; `no longer` counts what would count without
+/// the reports, `newly` what would not. A stretch is one live session of a source; `exposed` are published frames in which the
 /// host's auditor found something that should have been covered; `peak` is the most that watched it over LiveKit at once, `viewers` all that came.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,15 +25,62 @@ pub struct Args {
 #[derive(Deserialize)]
 struct Report {
     reports: i64,
-    thresholds: Vec<Threshold>,
+    labels: Vec<Label>,
+    hour: Hour,
     sessions: Vec<Session>,
 }
 
 #[derive(Deserialize)]
-struct Threshold {
+struct Label {
     detector: String,
     label: String,
-    threshold: f32,
+    threshold_default: Option<f32>,
+    threshold: Option<f32>,
+    right: i64,
+    wrong: i64,
+    detections: u64,
+    counted: u64,
+    no_longer: u64,
+    newly: u64,
+}
+
+impl Label {
+    fn row(&self) -> Vec<String> {
+        let threshold = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+        let mut row = vec![self.detector.clone(), self.label.clone(), threshold(self.threshold_default), threshold(self.threshold)];
+        row.extend([self.right, self.wrong].map(|count| count.to_string()));
+        row.extend([self.detections, self.counted, self.no_longer, self.newly].map(|count| count.to_string()));
+        row
+    }
+}
+
+#[derive(Deserialize)]
+struct Hour {
+    policy: Option<String>,
+    inputs: u64,
+    since: Option<i64>,
+    left_out: u64,
+    why_not: Option<String>,
+}
+
+impl Hour {
+    /// What was judged once more, in a sentence or two.
+    fn told(&self, now: i64) -> String {
+        let mut told = match (&self.policy, self.since) {
+            (Some(policy), Some(since)) => {
+                format!("{} questions to {policy} asked again, the first of {} ago", self.inputs, HumanDuration(span(now - since)))
+            }
+            (Some(policy), None) => format!("{policy} was asked nothing in the last hour"),
+            (None, _) => "nothing was asked again".to_owned(),
+        };
+        if self.left_out > 0 {
+            told.push_str(&format!("; {} could not be kept", self.left_out));
+        }
+        if let Some(why_not) = &self.why_not {
+            told.push_str(&format!("; {why_not}"));
+        }
+        told
+    }
 }
 
 #[derive(Deserialize)]
@@ -74,12 +123,13 @@ pub fn run(args: Args) -> Outcome {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
     println!("{} reports", report.reports);
-    if report.thresholds.is_empty() {
+    if report.labels.is_empty() {
         println!("\nno threshold has been learned");
     } else {
         println!();
-        let row = |learned: &Threshold| vec![learned.detector.clone(), learned.label.clone(), format!("{:.3}", learned.threshold)];
-        table(&["detector", "label", "threshold"], report.thresholds.iter().map(row));
+        let head = ["detector", "label", "default", "now", "right", "wrong", "seen", "count", "no longer", "newly"];
+        table(&head, report.labels.iter().map(Label::row));
+        println!("\n{}", report.hour.told(now));
     }
     if report.sessions.is_empty() {
         println!("\nnever live");

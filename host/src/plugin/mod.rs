@@ -15,6 +15,8 @@ pub mod engine;
 pub mod events;
 pub mod executor;
 mod guest;
+pub mod hindsight;
+pub mod inputs;
 pub mod instance;
 pub mod meter;
 pub mod prepare;

@@ -18,6 +18,7 @@ use super::note::{Note, Observer};
 use crate::media::frame::Micros;
 use crate::plugin::events::PolicyEvent;
 use crate::plugin::executor::{Call, Deliver, Executor, Output, SlotHandle};
+use crate::plugin::inputs::Inputs;
 use crate::plugin::prepare::Candidate;
 use crate::plugin::record::Recorder;
 use crate::plugin::slot::{Kept, SlotConfig};
@@ -92,6 +93,8 @@ struct Inner {
     /// Capture time of the newest frame: what a commit counts from.
     newest: AtomicU64,
     sources: Mutex<BTreeMap<u64, Entered>>,
+    /// Where the threshold policy's inputs are kept, if they are.
+    inputs: OnceLock<Arc<Inputs>>,
     observer: Observer,
     late: AtomicU64,
 }
@@ -114,6 +117,7 @@ impl Policies {
             orders: Mutex::default(),
             newest: AtomicU64::new(0),
             sources: Mutex::default(),
+            inputs: OnceLock::new(),
             observer,
             late: AtomicU64::new(0),
         });
@@ -144,6 +148,12 @@ impl Policies {
     /// Why the plugin was refused.
     pub fn install(&self, slot: Slot, candidate: &Candidate, config: &str, kept: Option<Kept>) -> Result<(), String> {
         self.slot(slot).install(candidate, config, Micros(self.0.newest.load(Ordering::Relaxed)), kept)
+    }
+
+    /// Keeps what the threshold policy is asked from now on.
+    pub fn keep_inputs(&self, inputs: Arc<Inputs>) {
+        // Whoever made the room's policies says so once.
+        let _first = self.0.inputs.set(inputs);
     }
 
     /// Notes the newest frame's capture time, from which a commit counts.
@@ -227,6 +237,9 @@ impl Policies {
     pub fn ask(&self, at: Micros, request: Request, deadline: Option<Duration>, reply: impl FnOnce(Answered) + Send + 'static) {
         let id = CallId(self.0.next_call.fetch_add(1, Ordering::Relaxed));
         let Some(slot) = request.slot() else { return };
+        if let (Request::Weigh { source, found }, Some(inputs)) = (&request, self.0.inputs.get()) {
+            inputs.push(at, source, found);
+        }
         lock(&self.0.pending).insert(id, Box::new(reply));
         let expires = deadline.map(|deadline| Instant::now() + deadline);
         if let Err(refused) = self.slot(slot).call(Call { id, at, expires, request }) {

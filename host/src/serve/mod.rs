@@ -13,6 +13,7 @@ pub mod clock;
 pub mod demo;
 pub mod events;
 pub mod feedback;
+pub mod learned;
 pub mod livekit;
 pub mod load;
 pub mod meter;

@@ -25,6 +25,7 @@ use crate::config::{Config, FRAME_MS_NOMINAL, RoomSettings};
 use crate::media::frame::Micros;
 use crate::plugin::catalog::PluginName;
 use crate::plugin::events::PolicyEvent;
+use crate::plugin::inputs::Inputs;
 use crate::plugin::prepare::Candidate;
 use crate::plugin::slot::Kept;
 use crate::plugin::types::{Request, Slot};
@@ -99,6 +100,8 @@ pub struct Room {
     /// Snapshots that the store has, by when they were taken.
     kept: Mutex<BTreeMap<Slot, Micros>>,
     pub(super) recording: Mutex<Option<Recording>>,
+    /// What the threshold policy was asked in the last hour.
+    pub(super) inputs: Arc<Inputs>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -135,6 +138,7 @@ impl Room {
             told: Mutex::default(),
             kept: Mutex::default(),
             recording: Mutex::default(),
+            inputs: Arc::default(),
             shared,
         })
     }
@@ -231,6 +235,7 @@ impl Room {
         }
         let policies = self.shared.host.policies(None, self.observer());
         policies.captured(self.shared.clock.now());
+        policies.keep_inputs(self.inputs.clone());
         for slot in Slot::ALL {
             let Chosen { plugin: Some(plugin), config, .. } = self.chosen(slot) else { continue };
             if let Err(reason) = self.install(&policies, slot, &plugin, config.to_string()).await {
@@ -267,7 +272,7 @@ impl Room {
         installed.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    async fn kept_state(&self, slot: Slot, plugin: &str) -> Result<Option<Kept>, StoreError> {
+    pub(super) async fn kept_state(&self, slot: Slot, plugin: &str) -> Result<Option<Kept>, StoreError> {
         let store = &self.shared.store;
         let row = store.latest_snapshot(&self.name, slot, plugin).await?;
         let after = row.as_ref().and_then(|row| row.last_feedback);

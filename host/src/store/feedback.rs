@@ -45,6 +45,15 @@ pub struct FeedbackRow {
     pub seq: i64,
 }
 
+/// Reports of one label of a detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedbackCount {
+    pub detector: String,
+    pub label: String,
+    pub right: i64,
+    pub wrong: i64,
+}
+
 /// Whether a report was new.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Journalled {
@@ -143,6 +152,29 @@ impl Store {
             .fetch_one(&self.readers)
             .await
             .map_err(unavailable("count reports"))
+    }
+
+    /// How many of them said right and wrong, by detector and label.
+    pub async fn feedback_by_label(&self, room: &str, limit: u32) -> Result<Vec<FeedbackCount>, StoreError> {
+        let read = |row: SqliteRow| {
+            Ok(FeedbackCount {
+                detector: row.try_get("detector")?,
+                label: row.try_get("label")?,
+                right: row.try_get("right")?,
+                wrong: row.try_get("wrong")?,
+            })
+        };
+        sqlx::query(
+            "SELECT f.detector, f.label, SUM(f.correct) AS \"right\", SUM(1 - f.correct) AS wrong
+             FROM feedback f JOIN rooms r ON r.id = f.room
+             WHERE r.name = $1 GROUP BY f.detector, f.label ORDER BY COUNT(*) DESC, f.detector, f.label LIMIT $2",
+        )
+        .bind(room)
+        .bind(i64::from(limit))
+        .try_map(read)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable("count reports by label"))
     }
 
     /// What the threshold policy said last, all of it: labels that it no longer names are gone.

@@ -41,7 +41,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 pub use error::StoreError;
 use error::{DAMAGED, NOT_WRITABLE, remedy, unavailable};
 pub use events::EventRow;
-pub use feedback::{FeedbackRow, Journalled, NewFeedback};
+pub use feedback::{FeedbackCount, FeedbackRow, Journalled, NewFeedback};
 pub use plugins::PluginRow;
 pub use policies::{PolicyRow, Scope};
 pub use rooms::RoomRow;

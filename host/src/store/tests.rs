@@ -227,6 +227,14 @@ async fn feedback_is_read_back_in_order() {
     assert!(matches!(unknown, Err(StoreError::Missing(_))), "not in this room's journal");
     assert_eq!((store.feedback_count("stage").await.unwrap(), store.feedback_count("attic").await.unwrap()), (5, 0));
 
+    let other = NewFeedback { label: "FEET_EXPOSED".to_owned(), ..report("stage", false) };
+    assert!(matches!(store.journal_feedback(&other).await.unwrap(), Journalled::New(_)));
+    let counts = store.feedback_by_label("stage", 10).await.unwrap();
+    let told: Vec<_> = counts.iter().map(|of| (of.label.as_str(), of.right, of.wrong)).collect();
+    assert_eq!(told, [(written[0].label.as_str(), 3, 2), ("FEET_EXPOSED", 0, 1)]);
+    assert_eq!(store.feedback_by_label("stage", 1).await.unwrap(), counts[..1]);
+    assert_eq!(store.feedback_by_label("attic", 10).await.unwrap(), []);
+
     // The same identity in another room is another report.
     let elsewhere = NewFeedback { event_id: written[0].event_id, ..report("attic", true) };
     assert!(matches!(store.journal_feedback(&elsewhere).await.unwrap(), Journalled::New(row) if row.seq == 1));

@@ -5,6 +5,7 @@ mod access;
 mod command;
 mod content;
 mod events;
+mod learned;
 mod page;
 mod plugins;
 mod policy;

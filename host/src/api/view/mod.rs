@@ -1,6 +1,7 @@
 //! What the service says and hears, as JSON. Times are microseconds since the Unix epoch; areas are fractions of the frame.
 
 mod content;
+mod learned;
 mod livekit;
 mod policy;
 mod rooms;
@@ -14,6 +15,7 @@ pub use self::content::{
     AFTER_MAX, CascadeChoice, DetectionView, EventPage, EventQuery, EventView, FailedView, FeedbackView, FindingView, MessageVerdict,
     NewFeedback, NewMessage, PictureQuery, PictureVerdict, RecordingView,
 };
+pub use self::learned::HourView;
 pub use self::livekit::{
     AudienceView, HeardView, MUTES_MAX, NewJudged, NewMute, NewPost, NewToken, PostedView, RoomsQuery, TokenRole, TokenView,
 };

@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
+use super::learned::{HourView, LearnedView};
 use crate::api::document::ROOM;
 use crate::config::RoomSettings;
 use crate::plugin::types::LabelThreshold;
@@ -222,7 +223,12 @@ pub struct ReportView {
     pub room: String,
     /// Reports in the journal.
     pub reports: i64,
+    /// As the policy names them now.
     pub thresholds: Vec<ThresholdView>,
+    /// Every label of a detector that was reported, or seen in the last hour.
+    pub labels: Vec<LearnedView>,
+    /// What of the last hour was judged once more.
+    pub hour: HourView,
     pub sessions: Vec<SessionView>,
 }
 

@@ -1,0 +1,107 @@
+//! What reports changed in a room, and what of the last hour is judged otherwise for it.
+
+use anyhow::{Context, Result, ensure};
+use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range};
+use scrim_host::media::picture;
+use scrim_host::vision::color::Rgb;
+use scrim_tests::served::Served;
+use scrim_tests::typeset::{Style, Typeface};
+use serde_json::{Value, json};
+
+use super::shared::{Shared, face_jpeg, post_picture, put, room};
+
+static HOST: Shared = Shared::new();
+/// What is shown; none of it may be kept.
+const BAD: &str = "bullshit";
+
+/// A page with a bad word.
+fn page() -> Result<Vec<u8>> {
+    let mut page = Frame::new(FrameSeq(0), Micros::ZERO, 640, 360, Range::Full, Matrix::Bt601, vec![128; 640 * 360 * 3 / 2]);
+    page.planes_mut()[0].fill(220);
+    Typeface::open("DejaVuSans.ttf")?.draw(&mut page, (40.0, 60.0), &format!("this is {BAD}"), &Style::new(28.0, Rgb([10, 10, 10])));
+    Ok(picture::encode_jpeg(&page, 90)?)
+}
+
+fn report(host: &Served) -> Result<Value> {
+    host.get("/v1/rooms/hindsight/report")?.expect(200)
+}
+
+/// What a report says of a label.
+fn of(report: &Value, detector: &str, label: &str) -> Result<Value> {
+    let labels = report["labels"].as_array().context("labels")?;
+    let found = labels.iter().find(|told| told["detector"] == detector && told["label"] == label);
+    found.cloned().with_context(|| format!("{detector} {label} in {report}"))
+}
+
+/// Of a detector's detections in a picture the surest, its label and its confidence.
+fn found(verdict: &Value, detector: &str) -> Result<(String, f64)> {
+    let all = verdict["detections"].as_array().into_iter().flatten().filter(|found| found["detector"] == detector);
+    let known = all.filter_map(|found| Some((found["label"].as_str()?.to_owned(), found["confidence"].as_f64()?)));
+    known.max_by(|a, b| a.1.total_cmp(&b.1)).with_context(|| format!("nothing of {detector} in {verdict}"))
+}
+
+/// The newest event of such a detection.
+fn event(host: &Served, detector: &str, label: &str) -> Result<Value> {
+    let events = host.get("/v1/rooms/hindsight/events?limit=1000")?.expect(200)?;
+    let all = events["events"].as_array().context("events")?.iter().rev();
+    let found = all
+        .filter(|event| event["kind"] == "detection")
+        .find(|event| event["body"]["detector"] == detector && event["body"]["label"] == label);
+    Ok(found.with_context(|| format!("no event of {detector} {label} in {events}"))?["id"].clone())
+}
+
+#[test]
+fn what_reports_changed_is_told_by_label() -> Result<()> {
+    let host = HOST.host()?;
+    room(&host, "hindsight", json!({ "read": true }))?;
+    put(&host, "hindsight", "text", "profanity-context@2.0.0", json!({}))?.expect(200)?;
+    let nothing = report(&host)?;
+    ensure!(nothing["labels"] == json!([]) && nothing["hour"]["inputs"] == 0 && nothing["hour"]["since"].is_null(), "{nothing}");
+    ensure!(nothing["hour"]["policy"] == "adaptive-threshold@1.0.0" && nothing["hour"]["why_not"].is_null(), "{nothing}");
+
+    let (face, page) = (face_jpeg()?, page()?);
+    let (face_label, face_confidence) = found(&post_picture(&host, "hindsight", "", &face)?.expect(200)?, "nudity")?;
+    let (word_label, word_confidence) = found(&post_picture(&host, "hindsight", "", &page)?.expect(200)?, "text")?;
+    // From now on both count by a hair.
+    let bases = json!({ format!("nudity/{face_label}"): face_confidence - 0.01, format!("text/{word_label}"): word_confidence - 0.01 });
+    put(&host, "hindsight", "threshold", "adaptive-threshold@1.0.0", json!({ "bases": bases }))?.expect(200)?;
+    for _ in 0..2 {
+        post_picture(&host, "hindsight", "", &face)?.expect(200)?;
+        post_picture(&host, "hindsight", "", &page)?.expect(200)?;
+    }
+    let both = [("nudity", &face_label, face_confidence), ("text", &word_label, word_confidence)];
+    let before = report(&host)?;
+    for (detector, label, confidence) in both {
+        let told = of(&before, detector, label)?;
+        let close = |key: &str| told[key].as_f64().is_some_and(|threshold| (threshold - (confidence - 0.01)).abs() < 1e-3);
+        ensure!(close("threshold") && close("threshold_default"), "{told}");
+        ensure!(told["right"] == 0 && told["wrong"] == 0 && told["no_longer"] == 0 && told["newly"] == 0, "{told}");
+        // Those of before the policy's new bases are judged by them too.
+        ensure!(told["detections"] == 3 && told["counted"] == 3, "{told}");
+    }
+
+    for (detector, label, _) in both {
+        let wrong = json!({ "event_id": event(&host, detector, label)?, "correct": false });
+        let learned = host.json("POST", "/v1/rooms/hindsight/feedback", &wrong)?.expect(200)?;
+        ensure!(learned["counted"] == true && learned["changed"][0]["detector"] == detector, "{learned}");
+    }
+    let after = report(&host)?;
+    ensure!(after["reports"] == 2 && after["hour"]["left_out"] == 0 && after["hour"]["why_not"].is_null(), "{after}");
+    ensure!(after["hour"]["inputs"].as_u64() >= Some(6) && after["hour"]["since"].is_i64(), "{after}");
+    for (detector, label, confidence) in both {
+        let told = of(&after, detector, label)?;
+        let threshold = |key: &str| told[key].as_f64().unwrap_or(f64::NAN);
+        ensure!((threshold("threshold_default") - (confidence - 0.01)).abs() < 1e-3 && threshold("threshold") > confidence, "{told}");
+        ensure!(told["right"] == 0 && told["wrong"] == 1 && told["detections"] == 3, "{told}");
+        ensure!(told["counted"] == 0 && told["no_longer"] == 3 && told["newly"] == 0, "{told}");
+    }
+    ensure!(!after.to_string().contains(BAD), "the word is in the report: {after}");
+
+    // The room gives up its own choice.
+    host.json("DELETE", "/v1/rooms/hindsight/policy/threshold", &json!(null))?.expect(200)?;
+    let still = report(&host)?;
+    ensure!(still["hour"]["policy"] == "adaptive-threshold@1.0.0", "the host's own choice decides then: {still}");
+    // By it, thresholds are far below both.
+    ensure!(of(&still, "text", &word_label)?["counted"] == 3, "{still}");
+    Ok(())
+}
