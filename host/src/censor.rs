@@ -23,8 +23,9 @@ use crate::room::live::{self, Told};
 use crate::room::note::{Note, Observer};
 use crate::room::offline::{self, RunError, Step};
 use crate::room::policies::{Commit, Order, number};
+use crate::room::published::{Counts, Cover, Published};
 use crate::room::settings::FailMode;
-use crate::room::source::{Counts, Cover, Published, Source};
+use crate::room::source::Source;
 use crate::speech::SoundRule;
 use crate::vision::cover::{Style, cover};
 

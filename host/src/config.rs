@@ -115,6 +115,9 @@ pub struct Room {
     pub sound: SoundMode,
     /// What is heard where sound is muted: `silence` or a `tone`.
     pub mute_with: MuteWith,
+    /// For how long events keep what was said, typed or shown and found bad, hours; 0: not at all. Whoever may read the room's events may read it.
+    #[schemars(range(max = 720))]
+    pub keep_text_h: u32,
 }
 
 /// Whether a judge is needed for sound.
@@ -179,6 +182,8 @@ impl Default for Room {
             sound: SoundMode::Pass,
             // Nobody is startled by it.
             mute_with: MuteWith::Silence,
+            // What people said is theirs.
+            keep_text_h: 0,
         }
     }
 }

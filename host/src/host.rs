@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,10 +83,24 @@ pub struct Host {
     lookouts: BTreeMap<Arc<str>, Lookout>,
     costs: BTreeMap<Arc<str>, LookCost>,
     executor: Executor,
-    admission: Mutex<Admission>,
+    admission: Arc<Mutex<Admission>>,
+    /// How many were taken since the start.
+    seats: AtomicU64,
     desk: LateDesk,
     hearing: LateHearing,
     opening: Mutex<()>,
+}
+
+/// The place of somebody whose speech is recognised; given back when it is dropped.
+pub struct Seat {
+    admission: Arc<Mutex<Admission>>,
+    id: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).release(&self.id);
+    }
 }
 
 impl Host {
@@ -97,11 +112,11 @@ impl Host {
         let (lookouts, providers, costs) = if config.detectors.is_empty() { Default::default() } else { lookouts(&config)? };
         let catalog = open_catalog(&config)?;
         let executor = Executor::start(&ExecutorConfig::default())?;
-        let admission = Mutex::new(Admission::new(Limits {
+        let admission = Arc::new(Mutex::new(Admission::new(Limits {
             delay_line_bytes: u64::from(config.limits.delay_line_mib.get()) << 20,
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
             workers: cores() as f64,
-        }));
+        })));
         Ok(Self {
             config,
             providers,
@@ -110,6 +125,7 @@ impl Host {
             costs,
             executor,
             admission,
+            seats: AtomicU64::new(0),
             desk: LateDesk::default(),
             hearing: LateHearing::default(),
             opening: Mutex::default(),
@@ -187,12 +203,25 @@ impl Host {
         Ok(self.admission.lock().unwrap_or_else(PoisonError::into_inner).admit(source_id, demand)?)
     }
 
-    /// Whether so many live sources of these settings would be taken on; nothing is changed.
+    /// Takes on somebody whose live speech is to be recognised, until the seat is dropped.
     ///
     /// # Errors
     /// As [`Host::admit`].
-    pub fn fits(&self, source_id: &str, settings: &Settings, format: &Format, count: usize) -> Result<(), HostError> {
-        let demand = self.demand(settings, format).of_many(count);
+    pub fn seat(&self, speaker: &str) -> Result<Seat, HostError> {
+        // A track that is published again may come before the old one has gone.
+        let id = format!("{speaker} ({})", self.seats.fetch_add(1, Ordering::Relaxed));
+        let demand = Demand::of_speaker(self.speaker_cost());
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).admit(&id, demand)?;
+        Ok(Seat { admission: self.admission.clone(), id })
+    }
+
+    /// Whether so many live sources of these settings would be taken on, each with somebody's speech where the room `listens`; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Host::admit`].
+    pub fn fits(&self, source_id: &str, settings: &Settings, listens: bool, format: &Format, count: usize) -> Result<(), HostError> {
+        let speech = Demand::of_speaker(if listens { self.speaker_cost() } else { 0.0 });
+        let demand = self.demand(settings, format).and(speech).of_many(count);
         Ok(self.admission.lock().unwrap_or_else(PoisonError::into_inner).check(source_id, demand)?)
     }
 
@@ -204,6 +233,12 @@ impl Host {
         };
         let read = self.desk.get().map_or(0.0, |desk| desk.cost(format.width, format.height));
         Demand::of(settings, format, cost, read * cores() as f64 / f64::from(self.config.text.readers.get()))
+    }
+
+    /// In cores, as the account is kept: fewer recognisers than cores take more of each.
+    fn speaker_cost(&self) -> f64 {
+        let cost = self.hearing.get().map_or(0.0, Hearing::cost);
+        cost * cores() as f64 / f64::from(self.config.speech.recognisers.get())
     }
 
     /// A live source has ended.

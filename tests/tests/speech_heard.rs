@@ -1,10 +1,13 @@
-//! The real networks of speech where nobody speaks: nothing may be heard. What is heard of speech is measured by `scrim-bench speech`, which needs
+//! The real networks of speech where nobody speaks: nothing may be heard; and for how many speakers a host has seats. What is heard of speech is measured by `scrim-bench speech`, which needs
 //! synthesisers.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use scrim_host::config::Config;
+use scrim_host::host::{Host, Seat};
 use scrim_host::infer::runtime::Runtime;
 use scrim_host::infer::vad::{CHUNK, Vad};
 use scrim_host::infer::whisper::{Favoured, Files, Recogniser};
+use scrim_host::media::frame::Micros;
 use scrim_host::speech::segments::BEGIN;
 use scrim_toolchain::assets;
 
@@ -40,5 +43,23 @@ fn where_nobody_speaks_no_words_are_made_up() -> Result<()> {
         assert_eq!(recogniser.recognise(&sound)?, []);
     }
     assert_eq!(recogniser.recognise(&[])?, []);
+    Ok(())
+}
+
+#[test]
+fn speakers_are_seated_as_long_as_the_host_can_hear_them_and_the_next_takes_the_seat_of_one_who_left() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let text = format!("data_dir = {:?}\n[speech]\nlisten = true\n", home.path());
+    let host = Host::open(Config::parse(&text).map_err(|faults| anyhow::anyhow!("{faults:?}"))?)?;
+    // A room that listens opens the recognisers.
+    host.settings(&host.config, Micros(33_333))?;
+    let mut refused = None;
+    let mut seats: Vec<Seat> = std::iter::from_fn(|| host.seat("ann").map_err(|error| refused = Some(error)).ok()).take(10_000).collect();
+    let refused = refused.context("no host can hear ten thousand people")?.to_string();
+    println!("{} seats; then: {refused}", seats.len());
+    ensure!(!seats.is_empty() && refused.contains("hearing") && refused.contains("another host"), "{refused}");
+    ensure!(host.usage().sources == seats.len(), "a refusal takes nothing");
+    seats.pop();
+    ensure!(host.seat("bob").is_ok(), "there is room again");
     Ok(())
 }

@@ -27,7 +27,7 @@ use super::{App, Groups, LAST_EVENT_ID, VERDICT};
 use crate::censor::areas;
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::media::picture::{self, Limits, PictureError};
-use crate::room::source::Cover;
+use crate::room::published::Cover;
 use crate::serve::room::Room;
 use crate::serve::{Service, chat, feedback, recording};
 use crate::store::EventRow;
@@ -201,7 +201,8 @@ async fn events(
     }
     let page = room.events.page(query.after, query.limit as usize, &app.shared.store).await?;
     let next = page.last().map_or(query.after, |event| event.seq);
-    Ok(Json(EventPage { events: page.iter().map(|event| EventView::from(&**event)).collect(), next }).into_response())
+    let now = app.shared.clock.unix_us();
+    Ok(Json(EventPage { events: page.iter().map(|event| EventView::of(event, now)).collect(), next }).into_response())
 }
 
 /// The last event that a caller of before has heard.
@@ -257,7 +258,7 @@ async fn live_events(
             }
             tail.last = event.seq;
             let told = sse::Event::default().id(event.seq.to_string()).event(&event.kind);
-            let told = told.json_data(EventView::from(&*event)).unwrap_or_default();
+            let told = told.json_data(EventView::of(&event, tail.room.shared.clock.unix_us())).unwrap_or_default();
             return Some((Ok(told), tail));
         }
     }))

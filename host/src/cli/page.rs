@@ -15,7 +15,7 @@ use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
 use crate::report::{Clip, Cover, Decision, Event, EventKind, Look, LookKind, Previews, Report, ReportFrame, Words};
 use crate::room::note::{Finding, Judging, Note};
-use crate::room::source;
+use crate::room::published;
 use crate::speech::Replacement;
 use crate::vision::change::Signature;
 use crate::vision::cover::{Style, cover};
@@ -55,9 +55,9 @@ impl Page {
         };
         self.before = Some((signature, published.shot));
         let (masks, kind) = match &published.cover {
-            source::Cover::Masks(masks) if masks.is_empty() => (Vec::new(), Cover::Clear),
-            source::Cover::Masks(masks) => (masks.clone(), Cover::Masks),
-            source::Cover::Full { detector, reason } => (Vec::new(), Cover::Full { reason: format!("{detector}: {}", word(reason)) }),
+            published::Cover::Masks(masks) if masks.is_empty() => (Vec::new(), Cover::Clear),
+            published::Cover::Masks(masks) => (masks.clone(), Cover::Masks),
+            published::Cover::Full { detector, reason } => (Vec::new(), Cover::Full { reason: format!("{detector}: {}", word(reason)) }),
         };
         self.index.insert(frame.seq, self.report.frames.len());
         self.report.frames.push(ReportFrame { at: frame.at, change, cut, looks: Vec::new(), masks, cover: kind });

@@ -59,6 +59,14 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, example = false)]
     pub read: Option<bool>,
+    /// How far viewers are behind where text is read, ms. Less leaves more new text covered until it is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, minimum = 67, maximum = 10000, example = 1200)]
+    pub text_delay_ms: Option<u32>,
+    /// What is covered where text is found: the `word`, its `line`, or the `block` of lines that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, pattern = "^(word|line|block)$", example = "word")]
+    pub text_mask: Option<String>,
     /// `true`: speech is listened to, and what the text policy finds in it is muted; viewers are as far behind as that needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, example = false)]
@@ -79,6 +87,10 @@ pub struct RoomSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(silence|tone)$", example = "silence")]
     pub mute_with: Option<String>,
+    /// For how long events keep what was said, typed or shown and found bad, hours; 0: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable, maximum = 720, example = 0)]
+    pub keep_text_h: Option<u32>,
     /// `solid`, `pixelate` or `blur`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable, pattern = "^(solid|pixelate|blur)$", example = "solid")]
@@ -110,7 +122,7 @@ impl RoomSettings {
 }
 
 /// Where a room's key lies in the whole configuration.
-const PLACES: [(&str, &str, &str); 14] = [
+const PLACES: [(&str, &str, &str); 17] = [
     ("fail_mode", "room", "fail_mode"),
     ("delay_ms", "room", "delay_ms"),
     ("hold_ms", "room", "hold_ms"),
@@ -118,11 +130,14 @@ const PLACES: [(&str, &str, &str); 14] = [
     ("skip_max_ms", "room", "skip_max_ms"),
     ("sampler", "room", "sampler"),
     ("read", "text", "read"),
+    ("text_delay_ms", "text", "delay_ms"),
+    ("text_mask", "text", "mask"),
     ("listen", "speech", "listen"),
     ("speech_delay_ms", "speech", "delay_ms"),
     ("chat", "room", "chat"),
     ("sound", "room", "sound"),
     ("mute_with", "room", "mute_with"),
+    ("keep_text_h", "room", "keep_text_h"),
     ("style", "cover", "style"),
     ("color", "cover", "color"),
 ];

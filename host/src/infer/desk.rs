@@ -1,10 +1,9 @@
-//! The readers of one host, shared by its sources: a bounded queue of reads and a few threads with a [`Reader`] each.
+//! The readers of one host, shared by its sources: [`Workers`] with a [`Reader`] each.
 //!
 //! What always holds: each read is answered exactly once, the one whose deadline is nearest first; one whose deadline has passed before it
 //! was begun, and one that finds the queue full, is answered with an error. A read that is under way is not broken off.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -12,11 +11,10 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use super::InferError;
 use super::ocr::{Block, Files, Reader, ReaderOptions};
 use super::runtime::Runtime;
+use super::workers::Workers;
 use crate::geometry::Rect;
 use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
 
-/// Reads that wait, at most; a source has one at a time, so this is more than a host serves.
-const WAITING_MAX: usize = 256;
 /// Histogram, seconds: from a read's submission to its beginning.
 pub const READ_WAIT: &str = "scrim_read_wait_seconds";
 /// Histogram, seconds: one read of a frame or of parts of it.
@@ -34,7 +32,7 @@ pub fn describe() {
 /// Called once, from any thread; must not block.
 pub type ReadTo = Box<dyn FnOnce(Result<Vec<Block>, String>) + Send>;
 
-struct Waiting {
+struct Job {
     frame: Frame,
     within: Vec<Rect>,
     since: Instant,
@@ -42,31 +40,13 @@ struct Waiting {
     reply: ReadTo,
 }
 
-#[derive(Default)]
-struct Queue {
-    /// By deadline, then by number.
-    waiting: BTreeMap<(Instant, u64), Waiting>,
-    next: u64,
-    closed: bool,
-}
-
-#[derive(Default)]
-struct Inner {
-    queue: Mutex<Queue>,
-    came: Condvar,
-}
-
 /// A host's readers, which are opened when the first room reads.
 pub type LateDesk = Arc<std::sync::OnceLock<Desk>>;
 
-/// See the module. The threads end with it.
+/// See the module.
 pub struct Desk {
-    inner: Arc<Inner>,
+    workers: Workers<Job>,
     seconds_per_pixel: f64,
-}
-
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Desk {
@@ -88,13 +68,9 @@ impl Desk {
             readers[0].read(&blank, &[])?;
             least = least.min(since.elapsed());
         }
-        let inner = Arc::new(Inner::default());
-        for (number, reader) in readers.into_iter().enumerate() {
-            let inner = inner.clone();
-            let spawned = std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || work(&inner, reader));
-            spawned.map_err(|error| InferError::Model { model: "text".into(), reason: format!("no thread for it: {error}") })?;
-        }
-        Ok(Self { inner, seconds_per_pixel: least.as_secs_f64() / (width * height) as f64 })
+        let workers = Workers::start("reader", readers.into_iter().map(|mut reader| move |job| work(&mut reader, job)))
+            .map_err(|error| InferError::Model { model: "text".into(), reason: format!("no thread for it: {error}") })?;
+        Ok(Self { workers, seconds_per_pixel: least.as_secs_f64() / (width * height) as f64 })
     }
 
     /// What a read of a whole frame of this size takes of a core, seconds, as long as there is no new text in it.
@@ -104,54 +80,27 @@ impl Desk {
 
     /// Reads these areas of a frame; all of it, if there are none.
     pub fn submit(&self, frame: Frame, within: Vec<Rect>, deadline: Instant, reply: ReadTo) {
-        let mut queue = lock(&self.inner.queue);
-        if queue.closed || queue.waiting.len() >= WAITING_MAX {
-            drop(queue);
+        let job = Job { frame, within, since: Instant::now(), deadline, reply };
+        if let Err(job) = self.workers.submit(deadline, job) {
             counter!(READ_FAULTS, "reason" => "full").increment(1);
-            return reply(Err("too many reads are waiting".to_owned()));
+            (job.reply)(Err("too many reads are waiting".to_owned()));
         }
-        queue.next += 1;
-        let key = (deadline, queue.next);
-        queue.waiting.insert(key, Waiting { frame, within, since: Instant::now(), deadline, reply });
-        drop(queue);
-        self.inner.came.notify_one();
     }
 }
 
-impl Drop for Desk {
-    fn drop(&mut self) {
-        lock(&self.inner.queue).closed = true;
-        self.inner.came.notify_all();
+fn work(reader: &mut Reader, job: Job) {
+    let Job { frame, within, since, deadline, reply } = job;
+    let begun = Instant::now();
+    histogram!(READ_WAIT).record(begun - since);
+    if begun >= deadline {
+        counter!(READ_FAULTS, "reason" => "late").increment(1);
+        return reply(Err("its deadline passed while it waited".to_owned()));
     }
-}
-
-fn work(inner: &Inner, mut reader: Reader) {
-    loop {
-        let mut queue = lock(&inner.queue);
-        let waiting = loop {
-            if let Some((_, waiting)) = queue.waiting.pop_first() {
-                break waiting;
-            }
-            if queue.closed {
-                return;
-            }
-            queue = inner.came.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(queue);
-        let Waiting { frame, within, since, deadline, reply } = waiting;
-        let begun = Instant::now();
-        histogram!(READ_WAIT).record(begun - since);
-        if begun >= deadline {
-            counter!(READ_FAULTS, "reason" => "late").increment(1);
-            reply(Err("its deadline passed while it waited".to_owned()));
-            continue;
-        }
-        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.read(&frame, &within)));
-        let read = read.unwrap_or_else(|_| Err(InferError::Run { model: "text".into(), frames: 1, reason: "the reader panicked".into() }));
-        histogram!(READ_RUN).record(begun.elapsed());
-        if read.is_err() {
-            counter!(READ_FAULTS, "reason" => "failed").increment(1);
-        }
-        reply(read.map_err(|error| error.to_string()));
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| reader.read(&frame, &within)));
+    let read = read.unwrap_or_else(|_| Err(InferError::Run { model: "text".into(), frames: 1, reason: "the reader panicked".into() }));
+    histogram!(READ_RUN).record(begun.elapsed());
+    if read.is_err() {
+        counter!(READ_FAULTS, "reason" => "failed").increment(1);
     }
+    reply(read.map_err(|error| error.to_string()));
 }

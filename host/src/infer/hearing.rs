@@ -1,12 +1,10 @@
-//! The recognisers of one host, shared by everybody whose speech is heard: a bounded queue of questions and a few threads with a
-//! [`Recogniser`] each.
+//! The recognisers of one host, shared by everybody whose speech is heard: [`Workers`] with a [`Recogniser`] each.
 //!
 //! What always holds: each question is answered exactly once, the oldest first; one that finds the queue full is answered with an error.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
@@ -14,10 +12,14 @@ use super::InferError;
 use super::runtime::Runtime;
 use super::vad::Vad;
 use super::whisper::{Favoured, Files, Heard, Recogniser};
-use crate::speech::stream::Question;
+use super::workers::Workers;
+use crate::speech::resample::RATE;
+use crate::speech::stream::{Question, STEP};
 
-/// Questions that wait, at most; a speaker has one at a time.
-const WAITING_MAX: usize = 256;
+/// What is recognised to see what it costs: four seconds, half of the longest window.
+const TRIAL: u32 = 4 * RATE;
+/// What a question costs on the average, of what the trial does.
+const OF_TRIAL: f64 = 1.5;
 /// Histogram, seconds: from a question's submission to its beginning.
 pub const HEAR_WAIT: &str = "scrim_hear_wait_seconds";
 /// Histogram, seconds: one stretch of speech recognised.
@@ -35,37 +37,22 @@ pub fn describe() {
 /// Called once, from any thread; must not block.
 pub type HearTo = Box<dyn FnOnce(Result<Heard, String>) + Send>;
 
-struct Waiting {
+struct Job {
     question: Question,
     since: Instant,
     reply: HearTo,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    closed: bool,
-}
-
-#[derive(Default)]
-struct Inner {
-    queue: Mutex<Queue>,
-    came: Condvar,
-}
-
-/// See the module. The threads end with it.
+/// See the module.
 pub struct Hearing {
-    inner: Arc<Inner>,
+    workers: Workers<Job>,
+    cost: f64,
     runtime: &'static Runtime,
     vad: PathBuf,
 }
 
 /// A host's recognisers, which are opened when the first room listens.
 pub type LateHearing = Arc<std::sync::OnceLock<Hearing>>;
-
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Hearing {
     /// Opens a recogniser for each of `threads`, and tries the network that hears whether somebody speaks.
@@ -74,15 +61,17 @@ impl Hearing {
     /// When a file is missing or can't be used.
     pub fn open(runtime: &'static Runtime, vad: PathBuf, files: &Files, favoured: &Favoured, threads: usize) -> Result<Self, InferError> {
         Vad::new(runtime, "silero", &vad)?;
-        let recognisers: Vec<Recogniser> =
+        let mut recognisers: Vec<Recogniser> =
             (0..threads.max(1)).map(|_| Recogniser::new(runtime, "whisper", files, favoured)).collect::<Result<_, _>>()?;
-        let inner = Arc::new(Inner::default());
-        for (number, recogniser) in recognisers.into_iter().enumerate() {
-            let inner = inner.clone();
-            let spawned = std::thread::Builder::new().name(format!("hear-{number}")).spawn(move || work(&inner, recogniser));
-            spawned.map_err(|error| InferError::Model { model: "whisper".into(), reason: format!("no thread for it: {error}") })?;
-        }
-        Ok(Self { inner, runtime, vad })
+        let cost = trial(&mut recognisers[0])?.as_secs_f64() * OF_TRIAL / f64::from(STEP.as_secs_f32());
+        let workers = Workers::start("hear", recognisers.into_iter().map(|mut recogniser| move |job| work(&mut recogniser, job)))
+            .map_err(|error| InferError::Model { model: "whisper".into(), reason: format!("no thread for it: {error}") })?;
+        Ok(Self { workers, cost, runtime, vad })
+    }
+
+    /// Share of a core that somebody who goes on speaking takes, recognised as it grows; measured when this was opened.
+    pub fn cost(&self) -> f64 {
+        self.cost
     }
 
     /// One speaker's.
@@ -95,47 +84,36 @@ impl Hearing {
 
     /// Recognises a stretch of speech.
     pub fn submit(&self, question: Question, reply: HearTo) {
-        let mut queue = lock(&self.inner.queue);
-        if queue.closed || queue.waiting.len() >= WAITING_MAX {
-            drop(queue);
+        let since = Instant::now();
+        if let Err(job) = self.workers.submit(since, Job { question, since, reply }) {
             counter!(HEAR_FAULTS, "reason" => "full").increment(1);
-            return reply(Err("too much speech waits to be recognised".to_owned()));
+            (job.reply)(Err("too much speech waits to be recognised".to_owned()));
         }
-        queue.waiting.push_back(Waiting { question, since: Instant::now(), reply });
-        drop(queue);
-        self.inner.came.notify_one();
     }
 }
 
-impl Drop for Hearing {
-    fn drop(&mut self) {
-        lock(&self.inner.queue).closed = true;
-        self.inner.came.notify_all();
+/// CPU time of one question of noise.
+fn trial(recogniser: &mut Recogniser) -> Result<Duration, InferError> {
+    // Knuth's multiplicative hash: noise enough, the same each time.
+    let noise: Vec<f32> = (0..TRIAL).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32 / 655_360.0 - 0.05).collect();
+    let mut least = Duration::MAX;
+    for _ in 0..2 {
+        let since = cpu_time::ThreadTime::now();
+        recogniser.recognise(&noise)?;
+        least = least.min(since.elapsed());
     }
+    Ok(least)
 }
 
-fn work(inner: &Inner, mut recogniser: Recogniser) {
-    loop {
-        let mut queue = lock(&inner.queue);
-        let waiting = loop {
-            if let Some(waiting) = queue.waiting.pop_front() {
-                break waiting;
-            }
-            if queue.closed {
-                return;
-            }
-            queue = inner.came.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(queue);
-        let Waiting { question, since, reply } = waiting;
-        let begun = Instant::now();
-        histogram!(HEAR_WAIT).record(begun - since);
-        let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| recogniser.hear(&question.samples, &question.draft)));
-        let heard = heard.unwrap_or_else(|_| Err(InferError::Heard { model: "whisper".into(), reason: "the recogniser panicked".into() }));
-        histogram!(HEAR_RUN).record(begun.elapsed());
-        if heard.is_err() {
-            counter!(HEAR_FAULTS, "reason" => "failed").increment(1);
-        }
-        reply(heard.map_err(|error| error.to_string()));
+fn work(recogniser: &mut Recogniser, job: Job) {
+    let Job { question, since, reply } = job;
+    let begun = Instant::now();
+    histogram!(HEAR_WAIT).record(begun - since);
+    let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| recogniser.hear(&question.samples, &question.draft)));
+    let heard = heard.unwrap_or_else(|_| Err(InferError::Heard { model: "whisper".into(), reason: "the recogniser panicked".into() }));
+    histogram!(HEAR_RUN).record(begun.elapsed());
+    if heard.is_err() {
+        counter!(HEAR_FAULTS, "reason" => "failed").increment(1);
     }
+    reply(heard.map_err(|error| error.to_string()));
 }

@@ -24,6 +24,7 @@ pub mod registry;
 pub mod runtime;
 pub mod vad;
 pub mod whisper;
+mod workers;
 pub mod yolo;
 
 pub use detector::Detector;

@@ -75,6 +75,21 @@ impl Demand {
 }
 
 impl Demand {
+    /// Of somebody whose speech is recognised while it grows, which takes `cost` of a worker as long as they speak. Sound itself takes next to nothing.
+    pub const fn of_speaker(cost: f64) -> Self {
+        Self { delay_line_bytes: 0, pixels_per_s: 0, workers: cost, workers_widest: cost }
+    }
+
+    /// Of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            delay_line_bytes: self.delay_line_bytes.saturating_add(other.delay_line_bytes),
+            pixels_per_s: self.pixels_per_s.saturating_add(other.pixels_per_s),
+            workers: self.workers + other.workers,
+            workers_widest: self.workers_widest.max(other.workers_widest),
+        }
+    }
+
     /// Of so many that are alike.
     pub fn of_many(self, count: usize) -> Self {
         Self {
@@ -111,10 +126,10 @@ fn explain(resource: &Resource, limit: f64, used: f64, asked: f64) -> String {
         Resource::DelayLines => ("delay lines", "MiB", 1024.0 * 1024.0, "shorten the delay, send smaller pictures or fewer frames"),
         Resource::Pixels => ("pixels a second", "Mpixel/s", 1e6, "send smaller pictures or fewer frames"),
         Resource::Workers => (
-            "looks",
+            "looks, reads and hearing",
             "workers",
             1.0,
-            "enable fewer detectors, allow a longer delay with a larger look_budget_ms or use a faster execution provider",
+            "enable fewer detectors, read or listen in fewer rooms, allow a longer delay with a larger look_budget_ms or use a faster execution provider",
         ),
     };
     let [limit, used, asked] = [limit, used, asked].map(|v| v / scale);
@@ -200,12 +215,7 @@ impl Admission {
 
     fn sum(&self, of: impl Fn(&str) -> bool) -> Demand {
         let none = Demand { delay_line_bytes: 0, pixels_per_s: 0, workers: 0.0, workers_widest: 0.0 };
-        self.admitted.iter().filter(|(id, _)| of(id)).fold(none, |sum, (_, d)| Demand {
-            delay_line_bytes: sum.delay_line_bytes.saturating_add(d.delay_line_bytes),
-            pixels_per_s: sum.pixels_per_s.saturating_add(d.pixels_per_s),
-            workers: sum.workers + d.workers,
-            workers_widest: sum.workers_widest.max(d.workers_widest),
-        })
+        self.admitted.iter().filter(|(id, _)| of(id)).fold(none, |sum, (_, demand)| sum.and(*demand))
     }
 }
 
@@ -316,6 +326,20 @@ mod tests {
         assert_eq!(refused.resource, Resource::Workers);
         let unknown = Demand { workers: f64::NAN, ..demand(400) };
         assert!(Admission::new(LIMITS).admit("a", unknown).is_err());
+    }
+
+    #[test]
+    fn a_speaker_is_refused_where_looks_leave_no_worker_and_is_seated_when_one_has_ended() {
+        let limits = Limits { delay_line_bytes: u64::MAX, pixels_per_s: u64::MAX, workers: 1.0 };
+        let mut admission = Admission::new(limits);
+        let (look, speech) = (demand(400), Demand::of_speaker(0.14));
+        ["a", "b", "c"].iter().for_each(|id| assert_eq!(admission.admit(id, look), Ok(())));
+        assert_eq!(admission.admit("ann", speech), Ok(()), "three quarters and a seventh");
+        let refused = admission.admit("bob", speech).expect_err("two sevenths are more than a quarter");
+        assert!(refused.resource == Resource::Workers && refused.to_string().contains("hearing"), "{refused}");
+        assert_eq!(admission.check("c", look.and(speech)).map_err(|r| r.resource), Err(Resource::Workers));
+        admission.release("ann");
+        assert_eq!(admission.admit("bob", speech), Ok(()));
     }
 
     proptest! {

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::policies::Commit;
+use super::published::Published;
+use super::request::{Answer, Request};
 use super::settings::Settings;
-use super::source::{Answer, Published, Request, Source};
+use super::source::Source;
 use crate::media::frame::{Frame, Micros};
 
 /// Frames waiting for the driver, at most; a full queue makes the media side drop the oldest.
@@ -120,8 +122,8 @@ impl StreamClock {
 mod tests {
     use super::*;
     use crate::media::frame::{FrameSeq, Matrix, Range, i420_len};
+    use crate::room::published::Cover;
     use crate::room::settings::{DetectorSettings, FailMode, LabelSet};
-    use crate::room::source::Cover;
     use crate::vision::detection::{Detection, Verdict};
     use crate::vision::sampler::SamplerRule;
 

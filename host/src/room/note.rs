@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::look::Why;
-use super::source::LookId;
+use super::request::LookId;
 use super::transcript::Transcript;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;

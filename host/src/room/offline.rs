@@ -2,7 +2,9 @@
 //! rule to see what it can use. The same clip, detectors and policies give the same pictures on any machine.
 
 use super::policies::Commit;
-use super::source::{Answer, Published, PushError, Request, Source};
+use super::published::Published;
+use super::request::{Answer, Request};
+use super::source::{PushError, Source};
 use crate::media::frame::{Frame, Micros};
 
 /// The look-ahead of a file: as long as the longest rule (the hold, twice) can make use of.

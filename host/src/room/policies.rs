@@ -67,7 +67,7 @@ impl Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     pub slot: Slot,
-    /// As [`super::source::Answer::Weighed`] counts them.
+    /// As [`super::request::Answer::Weighed`] counts them.
     pub generation: u64,
     pub from: Micros,
 }

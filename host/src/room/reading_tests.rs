@@ -317,3 +317,33 @@ fn every_page_has_one_final_judgement_and_one_that_comes_back_is_not_read_again(
     assert_eq!(finals.len(), pages.len(), "{:?}", run.judged);
     assert!(run.counts.reads <= 3, "{:?}", run.counts);
 }
+
+#[test]
+fn what_is_being_read_when_the_last_frame_has_come_is_judged_for_good_too() {
+    let scene = |seq: u64| {
+        let mut words = vec![shown("hello", 40, 60)];
+        words.extend((seq >= 57).then(|| shown("badword", 200, 60)));
+        words
+    };
+    let run = run(60, scene, |_| true, bad);
+    hidden(&run);
+    let finals: Vec<_> = run.judged.iter().filter(|(_, is_final, _)| *is_final).collect();
+    assert_eq!(finals.len(), 1, "{:?}", run.judged);
+    assert_eq!(run.judged.last(), finals.last().copied());
+    assert_eq!(finals[0].2, ["hello", "badword"]);
+}
+
+#[test]
+fn a_final_judgement_that_a_fault_cost_is_asked_for_again_as_the_final_one() {
+    let scene = |seq: u64| if seq < 60 { vec![shown("hello", 40, 60), shown("badword", 200, 60)] } else { Vec::new() };
+    let mut calls = 0;
+    let judges = |words: &[ReadWord]| {
+        calls += 1;
+        if calls == 2 { None } else { bad(words) }
+    };
+    let run = run(120, scene, |_| true, judges);
+    hidden(&run);
+    assert_eq!(run.counts.judgements_failed, 1);
+    let last: Vec<(u32, bool)> = run.judged.iter().map(|(id, is_final, _)| (id.revision, *is_final)).collect();
+    assert_eq!(last, [(0, false), (1, true), (1, true)], "{:?}", run.judged);
+}

@@ -13,134 +13,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::channel::{Channel, DelayLine, Entry, Unjudged, Wanted, Why, entry};
+use super::channel::{Channel, DelayLine, Entry, Wanted, entry};
 use super::mutant::{Mutant, mutant};
 use super::policies::Commit;
-pub use super::reading::JudgeId;
-use super::reading::{Ask, Reading, TextCounts};
+use super::published::{Counts, Cover, Published};
+use super::reading::{Ask, Reading};
+use super::request::{Answer, LookId, Request, SceneHints};
 use super::settings::{FailMode, Settings};
 use super::strain::Strain;
-use crate::geometry::Rect;
-use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::plugin::types::Slot;
 use crate::vision::change::{Change, Signature};
 use crate::vision::detection::{Detection, Verdict};
 use crate::vision::sampler::{Sampler, Scene};
-
-/// A look's name: the frame and the detector.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LookId {
-    pub seq: FrameSeq,
-    pub detector: Arc<str>,
-}
-
-/// What the host measured on the frames before a sampled one.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SceneHints {
-    pub scene_cut: bool,
-    pub change: f32,
-    pub since_look: Option<Micros>,
-    pub trails: Vec<Rect>,
-}
-
-/// What the source wants done. Times are of the stream's clock.
-#[derive(Clone, Debug)]
-pub enum Request {
-    /// Ask the cascade; answer with [`Source::screened`].
-    Screen { frame: Frame, detectors: Vec<Arc<str>>, hints: SceneHints },
-    /// Run a detector; answer with [`Source::looked`] or [`Source::failed`]. One that is late may be asked for a second time under
-    /// the same name; the first answer counts.
-    Look { id: LookId, frame: Frame, why: Why, deadline: Micros },
-    /// Ask the threshold policy; answer with [`Source::weighed`]. Detections carry the trail they were matched with.
-    Weigh { id: LookId, at: Micros, detections: Vec<Detection> },
-    /// Read the text in these areas; answer with [`Answer::Read`] or [`Answer::ReadFailed`].
-    Read { frame: Frame, within: Vec<Rect>, deadline: Micros },
-    /// Ask the text policy, and the threshold policy about what it finds; answer with [`Answer::Judged`].
-    Judge { id: JudgeId, at: Micros, is_final: bool, words: Vec<ReadWord> },
-}
-
-/// What was answered to a [`Request`].
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// The detectors that shall look; all of them where the cascade failed.
-    Screened {
-        seq: FrameSeq,
-        look: Vec<Arc<str>>,
-    },
-    Looked {
-        id: LookId,
-        detections: Vec<Detection>,
-    },
-    Failed {
-        id: LookId,
-    },
-    /// Verdicts in the order of the detections, by one generation of the threshold policy (0: the host's default).
-    Weighed {
-        id: LookId,
-        generation: u64,
-        verdicts: Vec<Verdict>,
-    },
-    Read {
-        seq: FrameSeq,
-        blocks: Vec<Block>,
-    },
-    ReadFailed {
-        seq: FrameSeq,
-    },
-    /// One for each word that was asked about: whether it is to be covered. None where the policy failed.
-    Judged {
-        id: JudgeId,
-        flagged: Option<Vec<bool>>,
-    },
-}
-
-/// What a viewer sees of a frame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Cover {
-    /// These areas are covered; none when the frame is clear.
-    Masks(Vec<Rect>),
-    /// All of it, since the room fails closed.
-    Full { detector: Arc<str>, reason: Unjudged },
-}
-
-/// A frame that leaves the delay line.
-#[derive(Clone, Debug)]
-pub struct Published {
-    pub frame: Frame,
-    pub cover: Cover,
-    /// Those of the masks that cover what is not read yet, or not judged.
-    pub pending: Vec<Rect>,
-    /// Set where an open room let an unjudged frame pass.
-    pub passed_unjudged: Option<Unjudged>,
-    pub shot: u32,
-    /// What it was captured under: whether it is covered and how.
-    pub settings: Arc<Settings>,
-}
-
-/// Counters of one source; all only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    pub captured: u64,
-    pub published: u64,
-    /// Left out because the delay became shorter.
-    pub dropped: u64,
-    pub cuts: u64,
-    pub screened: u64,
-    pub skipped: u64,
-    pub looks: BTreeMap<Why, u64>,
-    pub looks_failed: u64,
-    pub looks_late: u64,
-    pub full_covers: BTreeMap<Unjudged, u64>,
-    pub passed_unjudged: u64,
-    pub masked: u64,
-    /// Frames whose masks were wider since looks were late.
-    pub widened: u64,
-    /// Of reading; all nought where no text is read.
-    pub text: TextCounts,
-}
 
 /// A gap between frames past this (and past `look_max`) starts a new shot.
 const GAP_MIN: Micros = Micros::from_millis(250);

@@ -55,8 +55,10 @@ mod tests {
     use crate::geometry::Rect;
     use crate::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
     use crate::room::look::Why;
+    use crate::room::published::Cover;
+    use crate::room::request::Request;
     use crate::room::settings::{DetectorSettings, FailMode, LabelSet, Settings};
-    use crate::room::source::{Cover, Request, Source};
+    use crate::room::source::Source;
     use crate::vision::detection::{Detection, Verdict};
     use crate::vision::sampler::SamplerRule;
 
@@ -80,7 +82,7 @@ mod tests {
             patience: Micros::ZERO,
             style: crate::vision::cover::Style::default(),
         }));
-        let mut answers: Vec<(u64, crate::room::source::LookId)> = Vec::new();
+        let mut answers: Vec<(u64, crate::room::request::LookId)> = Vec::new();
         let mut out = vec![(0, 0, 0.0); 5];
         for ms in 0..5000u64 {
             let now = Micros::from_millis(ms);

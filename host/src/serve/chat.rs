@@ -1,5 +1,5 @@
-//! Messages: typed text, judged by the room's text policy, passed or with the found words masked. Nothing of a text is kept or logged:
-//! events hold categories, lengths and places.
+//! Messages: typed text, judged by the room's text policy, passed or with the found words masked. Nothing of a text is logged: events hold
+//! categories, lengths and places, and the text only where the room asks for it (`keep_text_h`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub async fn judge(room: &Arc<Room>, message: &Message) -> Passed {
             .iter()
             .map(|(finding, place)| json!({ "category": finding.category.as_str(), "severity": finding.severity, "bytes": place.len() }))
             .collect();
-        room.tell("message", json!({ "id": passed.id, "judged": passed.judged, "findings": found }));
+        room.tell_of("message", json!({ "id": passed.id, "judged": passed.judged, "findings": found }), &message.text);
     }
     passed
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::store::{EventRow, Store, StoreError};
+use crate::store::{EventRow, KeptText, Store, StoreError};
 
 /// Events of a room in memory: what somebody who was gone for a moment has missed.
 const RING_MAX: usize = 512;
@@ -61,12 +61,12 @@ impl EventLog {
         Self { room, ring, live: broadcast::channel(BEHIND_MAX).0, writer }
     }
 
-    /// Adds an event; never waits.
-    pub fn push(&self, at: i64, kind: &str, body: Value) -> Arc<EventRow> {
+    /// Adds an event, with the words that it is about where they are kept; never waits.
+    pub fn push(&self, at: i64, kind: &str, body: Value, text: Option<KeptText>) -> Arc<EventRow> {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let seq = ring.next;
         ring.next += 1;
-        let event = Arc::new(EventRow { id: Uuid::now_v7(), room: self.room.to_string(), seq, at, kind: kind.to_owned(), body });
+        let event = Arc::new(EventRow { id: Uuid::now_v7(), room: self.room.to_string(), seq, at, kind: kind.to_owned(), body, text });
         if ring.newest.len() == RING_MAX {
             ring.newest.pop_front();
         }

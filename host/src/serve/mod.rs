@@ -338,6 +338,9 @@ impl Service {
                 shared.store_failed(&error);
             }
         }
+        if let Err(error) = shared.store.forget_texts(shared.clock.unix_us()).await {
+            shared.store_failed(&error);
+        }
         recording::expire(shared);
     }
 }

@@ -21,8 +21,10 @@ use crate::plugin::types::{self, SourceKind};
 use crate::room::judges::Judges;
 use crate::room::note::{Finding, Medium, Note};
 use crate::room::policies::POLICY_DEADLINE;
+use crate::room::published::Cover;
+use crate::room::reading::JudgeId;
+use crate::room::request::{Answer, LookId, Request, SceneHints};
 use crate::room::settings::{FailMode, Settings};
-use crate::room::source::{Answer, Cover, JudgeId, LookId, Request, SceneHints};
 use crate::room::words;
 use crate::store::EventRow;
 use crate::vision::detection::{Detection, Verdict};
@@ -219,7 +221,7 @@ fn told(room: &Room, judged: &Judged, frame: &Frame, detection: Detection, verdi
     let covered = verdict.counts && (&*detection.detector == TEXT || labels.is_some_and(|cover| cover.contains(&detection.label)));
     let event = verdict.counts.then(|| {
         let body = detection_body(&judged.id, frame.seq.0, &detection, verdict.threshold);
-        room.events.push(room.shared.clock.unix_us(), "detection", body)
+        room.events.push(room.shared.clock.unix_us(), "detection", body, None)
     });
     Found { detection, verdict, covered, event }
 }

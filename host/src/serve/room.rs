@@ -32,7 +32,7 @@ use crate::plugin::types::{Request, Slot};
 use crate::room::note::{Decision, Finding, Judging, Note, Observer, Weighing};
 use crate::room::policies::Policies;
 use crate::speech::SoundRule;
-use crate::store::{PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
+use crate::store::{KeptText, PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
 use crate::vision::detection::Detection;
 
 /// A label is told of once in so long, in each source.
@@ -182,7 +182,14 @@ impl Room {
 
     /// Something happened that people may want to know.
     pub fn tell(&self, kind: &str, body: Value) {
-        self.events.push(self.shared.clock.unix_us(), kind, body);
+        self.events.push(self.shared.clock.unix_us(), kind, body, None);
+    }
+
+    /// The same of what somebody said, typed or showed; the words are kept with it for as long as the room asks for.
+    pub fn tell_of(&self, kind: &str, body: Value, text: &str) {
+        let (now, hours) = (self.shared.clock.unix_us(), self.settled().config.room.keep_text_h);
+        let text = (hours > 0).then(|| KeptText { text: text.to_owned(), until: now + i64::from(hours) * 3_600_000_000 });
+        self.events.push(now, kind, body, text);
     }
 
     /// The live streams, the oldest first.

@@ -11,6 +11,14 @@ use uuid::Uuid;
 use super::error::unavailable;
 use super::{Store, StoreError, room_id, values};
 
+/// Words that a room's configuration asks to keep for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptText {
+    pub text: String,
+    /// When they are forgotten.
+    pub until: i64,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRow {
     pub id: Uuid,
@@ -20,9 +28,12 @@ pub struct EventRow {
     pub at: i64,
     pub kind: String,
     pub body: Value,
+    /// What it is about, in the words of whoever said, typed or showed it.
+    pub text: Option<KeptText>,
 }
 
 fn read(row: SqliteRow) -> Result<EventRow, sqlx::Error> {
+    let (text, until): (Option<String>, Option<i64>) = (row.try_get("text")?, row.try_get("text_until")?);
     Ok(EventRow {
         id: values::uuid(&row, "id")?,
         room: row.try_get("room_name")?,
@@ -30,6 +41,7 @@ fn read(row: SqliteRow) -> Result<EventRow, sqlx::Error> {
         at: row.try_get("at")?,
         kind: row.try_get("kind")?,
         body: values::json(&row, "body")?,
+        text: text.zip(until).map(|(text, until)| KeptText { text, until }),
     })
 }
 
@@ -53,7 +65,7 @@ impl Store {
             let Some((room, last)) = room else { continue };
             *last = event.seq.max(*last);
             let result = sqlx::query(
-                "INSERT INTO events (room, seq, id, at, kind, body) VALUES ($1, $2, $3, $4, $5, $6)
+                "INSERT INTO events (room, seq, id, at, kind, body, text, text_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                  ON CONFLICT (room, seq) DO NOTHING",
             )
             .bind(&*room)
@@ -62,6 +74,8 @@ impl Store {
             .bind(event.at)
             .bind(&event.kind)
             .bind(event.body.to_string())
+            .bind(event.text.as_ref().map(|kept| &kept.text))
+            .bind(event.text.as_ref().map(|kept| kept.until))
             .execute(&mut *tx)
             .await
             .map_err(|error| match error.as_database_error() {
@@ -115,6 +129,16 @@ impl Store {
             .await
             .map_err(unavailable("read a room's last event"))?;
         Ok(last.unwrap_or(0))
+    }
+
+    /// Forgets the words whose time is over by `now`, in every room; the events stay. Says of how many events.
+    pub async fn forget_texts(&self, now: i64) -> Result<u64, StoreError> {
+        let forgotten = sqlx::query("UPDATE events SET text = NULL, text_until = NULL WHERE text_until <= $1")
+            .bind(now)
+            .execute(&self.writer)
+            .await
+            .map_err(unavailable("forget texts"))?;
+        Ok(forgotten.rows_affected())
     }
 
     /// Deletes what happened before `older_than` and is not among the newest `keep` of the room's events. Says how many went.

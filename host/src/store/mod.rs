@@ -40,7 +40,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 pub use error::StoreError;
 use error::{DAMAGED, NOT_WRITABLE, remedy, unavailable};
-pub use events::EventRow;
+pub use events::{EventRow, KeptText};
 pub use feedback::{FeedbackCount, FeedbackRow, Journalled, NewFeedback};
 pub use plugins::PluginRow;
 pub use policies::{PolicyRow, Scope};
@@ -83,7 +83,9 @@ impl Store {
             .create_if_missing(true)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // What is forgotten is not left in the file.
+            .pragma("secure_delete", "ON");
         let store = Self::connect(&path, options).await?;
         match store.prepare(&path).await {
             Ok(()) => Ok(store),

@@ -43,6 +43,7 @@ pub(super) fn event(room: &str, seq: i64) -> EventRow {
         at: 100 * seq,
         kind: "swap".to_owned(),
         body: json!({ "to": "skin-cascade@2.0.0", "seq": seq }),
+        text: None,
     }
 }
 
@@ -332,6 +333,20 @@ async fn pruning_keeps_the_newest_and_the_young() {
     assert_eq!(store.last_event_seq("stage").await.unwrap(), 10, "numbers are not given twice");
     assert_eq!(left("attic").await.len(), 10);
     assert_eq!(store.prune_events("cellar", 0, i64::MAX).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn texts_are_forgotten_when_their_time_is_over_and_their_events_stay() {
+    let (_folder, store) = with_room().await;
+    let said = |seq: i64, until: i64| EventRow { text: Some(KeptText { text: format!("words {seq}"), until }), ..event("stage", seq) };
+    let batch = [said(1, 500), said(2, 900), event("stage", 3)];
+    store.append_events(&batch).await.unwrap();
+    assert_eq!(store.events("stage", 0, 10).await.unwrap(), batch);
+    assert_eq!(store.forget_texts(499).await.unwrap(), 0);
+    assert_eq!(store.forget_texts(500).await.unwrap(), 1);
+    let left = [EventRow { text: None, ..batch[0].clone() }, batch[1].clone(), batch[2].clone()];
+    assert_eq!(store.events("stage", 0, 10).await.unwrap(), left);
+    assert_eq!(store.forget_texts(i64::MAX).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use scrim_host::infer::onnx::OnnxDetector;
 use scrim_host::media::frame::{Frame, Micros};
 use scrim_host::plugin::types::{Source as Origin, SourceKind};
 use scrim_host::room::offline::LOOK_AHEAD;
-use scrim_host::room::source::{Cover, Published, Source};
+use scrim_host::room::published::{Cover, Published};
+use scrim_host::room::source::Source;
 
 use crate::coverage::baseline::{self, Between};
 use crate::coverage::reference;

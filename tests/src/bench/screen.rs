@@ -17,7 +17,8 @@ use scrim_host::host::Host;
 use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range, i420_len};
 use scrim_host::plugin::types::{Source as Origin, SourceKind};
 use scrim_host::room::offline::LOOK_AHEAD;
-use scrim_host::room::source::{Published, Source};
+use scrim_host::room::published::Published;
+use scrim_host::room::source::Source;
 use scrim_host::vision::color::Rgb;
 use scrim_host::vision::cover::covered_share;
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use fastrand::Rng;
 use scrim_host::media::frame::{FrameSeq, Micros};
 use scrim_host::room::mutant::Mutant;
+use scrim_host::room::request::LookId;
 use scrim_host::room::settings::Settings;
-use scrim_host::room::source::{LookId, Source};
+use scrim_host::room::source::Source;
 use scrim_host::vision::detection::Detection;
 
 use super::plan::{self, Health, Plan};

@@ -259,6 +259,28 @@ fn replies_and_mentions_reach_the_policy() -> Result<()> {
 }
 
 #[test]
+fn a_room_keeps_what_was_found_bad_where_it_asks_for_it_and_nothing_else() -> Result<()> {
+    let host = HOST.host()?;
+    room(&host, "complaints", json!({ "keep_text_h": 2 }))?;
+    say(&host, "complaints", "what the fuck is this")?;
+    say(&host, "complaints", "what a lovely show")?;
+    let told = |host: &Served| -> Result<Vec<Value>> {
+        let events = host.get("/v1/rooms/complaints/events?limit=1000")?.expect(200)?;
+        Ok(list(&events, "events")?.iter().filter(|event| event["kind"] == "message").cloned().collect())
+    };
+    let kept = told(&host)?;
+    ensure!(kept.len() == 1 && kept[0]["text"] == "what the fuck is this", "{kept:?}");
+    let hours = (kept[0]["text_until"].as_i64().context("a time")? - kept[0]["at"].as_i64().context("a time")?) / 3_600_000_000;
+    ensure!(hours == 2, "{kept:?}");
+    host.json("PATCH", "/v1/rooms/complaints", &json!({ "keep_text_h": null }))?.expect(200)?;
+    say(&host, "complaints", "what the fuck is that")?;
+    let kept = told(&host)?;
+    ensure!(kept.len() == 2 && kept[1].get("text").is_none(), "{kept:?}");
+    problem(host.json("PATCH", "/v1/rooms/complaints", &json!({ "keep_text_h": 721 }))?, 422)?;
+    Ok(())
+}
+
+#[test]
 fn without_a_text_policy_the_fail_mode_speaks() -> Result<()> {
     // A host of its own, with nobody in the slot.
     let folder = tempfile::tempdir()?;

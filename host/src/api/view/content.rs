@@ -152,11 +152,27 @@ pub struct EventView {
     pub kind: String,
     #[schema(value_type = Object)]
     pub body: Value,
+    /// What was said, typed or shown, where the room keeps it (`keep_text_h`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// When it is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_until: Option<i64>,
 }
 
-impl From<&EventRow> for EventView {
-    fn from(row: &EventRow) -> Self {
-        Self { id: row.id, seq: row.seq, at: row.at, kind: row.kind.clone(), body: row.body.clone() }
+impl EventView {
+    /// As it may be shown at `now`, microseconds since the Unix epoch: the store forgets what is kept for a time some time after it.
+    pub fn of(row: &EventRow, now: i64) -> Self {
+        let kept = row.text.as_ref().filter(|kept| kept.until > now);
+        Self {
+            id: row.id,
+            seq: row.seq,
+            at: row.at,
+            kind: row.kind.clone(),
+            body: row.body.clone(),
+            text: kept.map(|kept| kept.text.clone()),
+            text_until: kept.map(|kept| kept.until),
+        }
     }
 }
 

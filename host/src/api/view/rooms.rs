@@ -129,11 +129,14 @@ pub struct EffectiveView {
     pub sampler: String,
     /// Text in the picture is read and judged.
     pub read: bool,
+    /// What is covered where text is found: `word`, `line` or `block`.
+    pub text_mask: String,
     /// Speech is listened to and judged.
     pub listen: bool,
     pub chat: String,
     pub sound: String,
     pub mute_with: String,
+    pub keep_text_h: u32,
     pub style: String,
     pub color: String,
     /// Labels that are covered, by detector; where it is empty every frame passes, because the room says so.
@@ -177,10 +180,12 @@ impl RoomView {
             skip_max_ms: config.room.skip_max_ms.0,
             sampler: config.room.sampler.to_string(),
             read: config.text.read,
+            text_mask: crate::serve::word(&config.text.mask),
             listen: config.speech.listen,
             chat: crate::serve::word(&config.room.chat),
             sound: crate::serve::word(&config.room.sound),
             mute_with: crate::serve::word(&config.room.mute_with),
+            keep_text_h: config.room.keep_text_h,
             style: crate::serve::word(&config.cover.style),
             color: config.cover.color.to_string(),
             detectors: config

@@ -19,6 +19,7 @@ pub struct JudgeId {
 pub(super) struct Question {
     places: Vec<(LineId, usize)>,
     words: Vec<ReadWord>,
+    is_final: bool,
     /// Its first answer failed.
     again: bool,
 }
@@ -158,7 +159,7 @@ impl Reading {
     fn ask_page(&mut self, at: Micros, is_final: bool) {
         let Some(page) = &self.page else { return };
         let id = JudgeId { page: page.id, revision: page.revision };
-        self.asked.insert(id, Question { places: page.places.clone(), words: page.words.clone(), again: false });
+        self.asked.insert(id, Question { places: page.places.clone(), words: page.words.clone(), is_final, again: false });
         self.counts.judgements += 1;
         self.wanted.push(Ask::Judge { id, at, is_final, words: page.words.clone() });
     }
@@ -171,7 +172,8 @@ impl Reading {
             self.counts.judgements_failed += 1;
             // Once more: it may have been the one call that a fault cost.
             if let (false, Some(e)) = (question.again, line.back()) {
-                self.wanted.push(Ask::Judge { id, at: e.frame.at, is_final: false, words: question.words.clone() });
+                let Question { is_final, ref words, .. } = question;
+                self.wanted.push(Ask::Judge { id, at: e.frame.at, is_final, words: words.clone() });
                 self.asked.insert(id, Question { again: true, ..question });
             }
             return;

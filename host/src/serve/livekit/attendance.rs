@@ -255,8 +255,9 @@ impl Attendance {
         // What looks need: those of this room for pictures such as others send.
         let sizes = service.all().into_iter().flat_map(|room| room.streams()).filter_map(|stream| stream.tally().size);
         let format = sizes.last().map_or(FORMAT_NOMINAL, |(width, height)| Format { width, height, ..FORMAT_NOMINAL });
-        let settings = shared.host.settings(&room.settled().config, FRAME_MS_NOMINAL.micros())?;
-        Ok(shared.host.fits("one more broadcaster", &settings, &format, broadcasters.unseen + 1)?)
+        let config = &room.settled().config;
+        let settings = shared.host.settings(config, FRAME_MS_NOMINAL.micros())?;
+        Ok(shared.host.fits("one more broadcaster", &settings, config.speech.listen, &format, broadcasters.unseen + 1)?)
     }
 
     /// Tells a room's people once that a broadcaster has no place.

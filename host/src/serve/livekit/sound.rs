@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::meter;
 use super::mirror::{Mirror, Published};
-use crate::infer::InferError;
+use crate::host::{HostError, Seat};
 use crate::media::frame::Micros;
 use crate::plugin::types::{self, SourceKind};
 use crate::room::listening::{self, Listening};
@@ -32,7 +32,7 @@ pub const CHANNELS: u32 = 1;
 const HELD_BY_LIBRARY: Micros = Micros::from_millis(45);
 /// A chunk of the line.
 const CHUNK: Duration = Duration::from_millis(10);
-/// A track that the server did not take is offered again after so long.
+/// A track that the server did not take is offered again, and a seat for a speaker asked for again, after so long.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// More than the longest delay takes, 10 s, and what may be behind.
@@ -47,7 +47,14 @@ pub struct Track {
     from: TrackSource,
     through: Mutex<Through>,
     /// While the room listens.
-    listening: Mutex<Option<Listening>>,
+    ears: Mutex<Ears>,
+}
+
+/// Who listens, on which seat, or since when nobody could.
+#[derive(Default)]
+struct Ears {
+    open: Option<(Listening, Seat)>,
+    refused: Option<Instant>,
 }
 
 pub type Line = Arc<Track>;
@@ -84,7 +91,7 @@ impl Track {
     pub fn new(room: Arc<Room>, identity: String, from: TrackSource) -> Line {
         let line = AudioLine::new(Format { rate: RATE, channels: CHANNELS }, room.delay(), BYTES_MAX);
         let through = Mutex::new(Through { line, came: Tap::default(), went: Tap::default(), lost: 0 });
-        Arc::new(Self { room, identity, from, through, listening: Mutex::default() })
+        Arc::new(Self { room, identity, from, through, ears: Mutex::default() })
     }
 
     /// What viewers' apps show.
@@ -131,23 +138,47 @@ impl Track {
         let rule = self.room.sound();
         let closed = rule.unjudged == Unjudged::Silent;
         if !rule.listens {
-            *lock(&self.listening) = None;
+            *lock(&self.ears) = Ears::default();
             return;
         }
-        if lock(&self.listening).is_none() {
+        let is_due = {
+            let ears = lock(&self.ears);
+            ears.open.is_none() && ears.refused.is_none_or(|since| since.elapsed() >= AGAIN_AFTER)
+        };
+        if is_due {
             let begun = self.begin_to_listen(closed).await;
-            if let Err(error) = &begun {
-                tracing::warn!(%error, "a microphone is not listened to; a closed room is silent");
+            let ears = &mut lock(&self.ears);
+            match begun {
+                Ok(open) => **ears = Ears { open: Some(open), refused: None },
+                Err(reason) => {
+                    if ears.refused.replace(Instant::now()).is_none() {
+                        self.tell_unheard(closed, &reason);
+                    }
+                }
             }
-            *lock(&self.listening) = begun.ok();
         }
-        if let Some(listening) = &*lock(&self.listening) {
+        if let Some((listening, _)) = &lock(&self.ears).open {
             listening.close(closed);
             listening.sound(at, samples);
         }
     }
 
-    async fn begin_to_listen(self: &Arc<Self>, closed: bool) -> Result<Listening, InferError> {
+    fn tell_unheard(&self, closed: bool, reason: &HostError) {
+        let heard = if closed { "nothing" } else { "all" };
+        tracing::warn!(identity = %self.identity, track = self.name(), %reason, heard, "speech is not listened to");
+        let body = json!({
+            "event": "not_listened",
+            "identity": self.identity,
+            "track": self.name(),
+            "reason": reason.to_string(),
+            "heard_unjudged": heard,
+        });
+        self.room.tell("sound", body);
+    }
+
+    async fn begin_to_listen(self: &Arc<Self>, closed: bool) -> Result<(Listening, Seat), HostError> {
+        let host = &self.room.shared.host;
+        let seat = host.seat(&format!("{} of {} in {}", self.name(), self.identity, self.room.name))?;
         let policies = self.room.policies().await;
         let id = format!("{}-{}", self.identity, self.name().replace(' ', "-"));
         let source = types::Source { id: id.clone(), kind: SourceKind::Microphone, owner: self.identity.clone() };
@@ -158,14 +189,15 @@ impl Track {
             }
         });
         let format = Format { rate: RATE, channels: CHANNELS };
-        let speaker = self.room.shared.host.speaker(source, policies.clone(), observer, format, closed);
+        let speaker = host.speaker(source, policies.clone(), observer, format, closed);
         let (clock, line) = (self.room.shared.clock, Arc::downgrade(self));
         let say = move |until: Micros, mutes: &[(Micros, Micros)]| {
             if let Some(line) = line.upgrade() {
                 line.judged(until, mutes);
             }
         };
-        listening::listen(speaker, move || policies.moment(clock.now()), say)
+        let listening = listening::listen(speaker, move || policies.moment(clock.now()), say).map_err(HostError::Hearing)?;
+        Ok((listening, seat))
     }
 
     fn take(&self, at: Micros, samples: &[i16], lost: u64) {
@@ -251,7 +283,7 @@ pub async fn take_in(mut audio: AudioStream, line: Line, clock: HostClock) {
         line.take(at, &sound.samples, missing);
         line.listen(at, &sound.samples).await;
     }
-    if let Some(listening) = &*lock(&line.listening) {
+    if let Some((listening, _)) = &lock(&line.ears).open {
         listening.finish();
     }
 }

@@ -39,8 +39,10 @@ use crate::plugin::types::{self, SourceKind};
 use crate::room::admission;
 use crate::room::judges::Judges;
 use crate::room::live::{self, Told};
+use crate::room::published::{Counts, Published};
+use crate::room::request::Request;
 use crate::room::settings::Settings;
-use crate::room::source::{Counts, Published, Request, Source};
+use crate::room::source::Source;
 use crate::store::SessionCounts;
 use crate::telemetry::room_span;
 

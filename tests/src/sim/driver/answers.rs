@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use scrim_host::geometry::Rect;
 use scrim_host::media::frame::Micros;
 use scrim_host::room::look::Why;
-use scrim_host::room::source::{LookId, Request};
+use scrim_host::room::request::{LookId, Request};
 use scrim_host::room::strain::Strain;
 use scrim_host::vision::detection::{Detection, Verdict};
 

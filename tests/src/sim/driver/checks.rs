@@ -2,8 +2,8 @@
 
 use scrim_host::geometry::Rect;
 use scrim_host::media::frame::FrameSeq;
+use scrim_host::room::published::{Cover, Published};
 use scrim_host::room::settings::{FailMode, Settings};
-use scrim_host::room::source::{Cover, Published};
 
 use super::{Checked, Sim, ensure};
 use crate::sim::Breach;
