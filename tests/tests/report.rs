@@ -237,8 +237,9 @@ fn the_page_of_a_clip_with_words_tells_all_but_the_bad_ones() -> Result<()> {
     if std::env::var_os("SCRIM_BLESS").is_some() {
         // In few colours, so that it is small.
         let few = ["-lavfi", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", "-frames:v", "1"];
-        let made = Command::new("ffmpeg").args(["-v", "error", "-y", "-i"]).arg(&picture).args(few).arg(root().join("docs/report-words.png"));
-        ensure!(made.status()?.success(), "the picture can't be made small");
+        let mut smaller = Command::new("ffmpeg");
+        smaller.args(["-v", "error", "-y", "-i"]).arg(&picture).args(few).arg(root().join("docs/report-words.png"));
+        ensure!(smaller.status()?.success(), "the picture can't be made small");
     }
     Ok(())
 }
