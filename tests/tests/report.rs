@@ -122,8 +122,8 @@ fn mutes(data: &Value) -> Result<Vec<(f64, f64)>> {
 
 /// The sound of the file that was written is silent where the page says so, and as it came elsewhere.
 fn assert_muted(input: &Path, output: &Path, mutes: &[(f64, f64)]) -> Result<()> {
-    let samples = |path: &Path| Ok(SoundSource::open(path)?.collect::<Result<Vec<_>, _>>()?.concat());
-    let (raw, out): (Vec<i16>, Vec<i16>) = (samples(input)?, samples(output)?);
+    let samples = |path: &Path| -> Result<Vec<i16>> { Ok(SoundSource::open(path)?.collect::<Result<Vec<_>, _>>()?.concat()) };
+    let (raw, out) = (samples(input)?, samples(output)?);
     ensure!(raw.len().abs_diff(out.len()) < 4800, "{} samples came, {} left", raw.len(), out.len());
     let (mut silent, mut kept) = (0, 0);
     for (number, (raw, out)) in raw.iter().zip(&out).enumerate() {
@@ -256,7 +256,7 @@ fn open(report: &Report, expected: &Value) -> Result<()> {
 fn frames() -> Vec<ReportFrame> {
     let frame =
         |number| ReportFrame { at: Micros(number * 40_000), change: 0.1, cut: false, looks: vec![], masks: vec![], cover: Cover::Clear };
-    (0..10).map(frame).collect()
+    (0..10_u64).map(frame).collect()
 }
 
 #[test]
