@@ -269,7 +269,8 @@ fn what_was_read_is_text_and_never_markup() -> Result<()> {
             word.place = Place::Time { start: Micros(at), end: Micros(at + 100_000) };
         }
         let transcript = Some(Transcript::of(&utterance, Some(hostile.to_owned()), Some(&[])));
-        words.judged(&Judging { medium, at: Micros(at), words: 4, is_final: true, findings: vec![], fault: None, transcript });
+        let utterance = Arc::new(utterance);
+        words.judged(&Judging { medium, at: Micros(at), utterance, is_final: true, findings: vec![], fault: None, transcript });
     }
     let report = Report { title: hostile.to_owned(), frames: frames(), words: Some(words), ..Report::default() };
     open(&report, &json!({ "hostile": hostile }))

@@ -151,7 +151,8 @@ fn judged(judging: &Judging) -> Vec<Decision> {
             finding.confidence, verdict.threshold, finding.reason
         ))
     };
-    let fault = judging.fault.iter().map(|fault| decision(format!("{medium}: {} words not judged: {fault}", judging.words)));
+    let fault =
+        judging.fault.iter().map(|fault| decision(format!("{medium}: {} words not judged: {fault}", judging.utterance.words.len())));
     fault.chain(judging.findings.iter().map(found)).collect()
 }
 

@@ -309,7 +309,8 @@ mod tests {
         let transcript = Some(Transcript::of(&utterance, None, Some(&[])));
         let mut words = Words::default();
         let (medium, at) = (Medium::Screen, Micros(80_000));
-        words.judged(&Judging { medium, at, words: 4, is_final: false, findings: vec![], fault: None, transcript });
+        let utterance = std::sync::Arc::new(utterance);
+        words.judged(&Judging { medium, at, utterance, is_final: false, findings: vec![], fault: None, transcript });
         words
     }
 

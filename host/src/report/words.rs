@@ -224,9 +224,11 @@ impl<'a> SaidRow<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::geometry::Rect;
-    use crate::plugin::types::{self, Category};
+    use crate::plugin::types::{self, Category, Utterance};
     use crate::vision::detection::{Detection, Verdict};
 
     fn shown(text: &str) -> Vec<Masked> {
@@ -253,7 +255,15 @@ mod tests {
         };
         let findings = (0..).zip(&words).filter(is_covered).map(found).collect();
         let transcript = Some(Transcript { id: id.to_owned(), policy: Some("p@1.0.0".to_owned()), words });
-        Judging { medium, at: Micros(at), words: 0, is_final: false, findings, fault: None, transcript }
+        Judging {
+            medium,
+            at: Micros(at),
+            utterance: Arc::new(Utterance::typed(id, "")),
+            is_final: false,
+            findings,
+            fault: None,
+            transcript,
+        }
     }
 
     fn texts(words: &Words) -> Vec<(u64, Option<u64>, String)> {

@@ -10,7 +10,7 @@ use super::request::LookId;
 use super::transcript::Transcript;
 use crate::media::frame::{FrameSeq, Micros};
 use crate::plugin::events::PolicyEvent;
-use crate::plugin::types::{self, Generation, Slot};
+use crate::plugin::types::{self, Generation, Slot, Utterance};
 use crate::vision::detection::{Detection, Verdict};
 
 /// What a policy, or the host in its place, decided.
@@ -65,13 +65,14 @@ pub struct Finding {
     pub verdict: Verdict,
 }
 
-/// One judgement of an utterance. It holds no word of it, but for a transcript that somebody asked for.
+/// One judgement of an utterance.
 #[derive(Clone, Debug)]
 pub struct Judging {
     pub medium: Medium,
     /// Capture time of what was judged.
     pub at: Micros,
-    pub words: usize,
+    /// What was said or shown. Whoever hears of it tells, logs and keeps no word, unless somebody asked for that.
+    pub utterance: Arc<Utterance>,
     /// No later revision follows.
     pub is_final: bool,
     pub findings: Vec<Finding>,

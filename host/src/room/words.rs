@@ -75,14 +75,22 @@ impl Asker {
         });
     }
 
-    fn unjudged(&self, medium: Medium, at: Micros, utterance: &Utterance, policy: Option<String>, fault: String) -> Flagged {
-        let (words, is_final) = (utterance.words.len(), utterance.is_final);
+    fn unjudged(&self, medium: Medium, at: Micros, utterance: &Arc<Utterance>, policy: Option<String>, fault: String) -> Flagged {
+        let is_final = utterance.is_final;
         let transcript = self.transcribes.then(|| Transcript::of(utterance, policy, None));
-        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings: Vec::new(), fault: Some(fault), transcript }));
+        (self.observer)(Note::Judged(Judging {
+            medium,
+            at,
+            utterance: utterance.clone(),
+            is_final,
+            findings: Vec::new(),
+            fault: Some(fault),
+            transcript,
+        }));
         None
     }
 
-    fn found(&self, medium: Medium, at: Micros, utterance: &Utterance, policy: Option<String>, mut findings: Vec<Finding>) -> Flagged {
+    fn found(&self, medium: Medium, at: Micros, utterance: &Arc<Utterance>, policy: Option<String>, mut findings: Vec<Finding>) -> Flagged {
         let mut flagged = vec![false; utterance.words.len()];
         for Finding { finding, .. } in findings.iter().filter(|found| found.verdict.counts) {
             // A checked answer lies inside the utterance.
@@ -91,12 +99,12 @@ impl Asker {
                 span.fill(true);
             }
         }
-        let (words, is_final) = (utterance.words.len(), utterance.is_final);
+        let is_final = utterance.is_final;
         let transcript = self.transcribes.then(|| {
             mask_reasons(utterance, &mut findings);
             Transcript::of(utterance, policy, Some(&findings))
         });
-        (self.observer)(Note::Judged(Judging { medium, at, words, is_final, findings, fault: None, transcript }));
+        (self.observer)(Note::Judged(Judging { medium, at, utterance: utterance.clone(), is_final, findings, fault: None, transcript }));
         Some(flagged)
     }
 }

@@ -414,7 +414,7 @@ impl Room {
         }
     }
 
-    /// Tells what was found in words, never the words.
+    /// Tells what was found in words; the words only where the room keeps them.
     fn judged(&self, source: &str, judging: &Judging) {
         let now = self.shared.clock.now();
         for Finding { finding, detection, verdict } in judging.findings.iter().filter(|found| found.verdict.counts) {
@@ -426,7 +426,8 @@ impl Room {
                 body["medium"] = json!(judging.medium);
                 body["severity"] = json!(finding.severity);
                 body["words"] = json!(finding.count);
-                self.tell("detection", body);
+                let said: Vec<&str> = judging.utterance.words.iter().map(|word| word.text.as_str()).collect();
+                self.tell_of("detection", body, &said.join(" "));
             }
         }
     }
