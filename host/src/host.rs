@@ -116,6 +116,7 @@ impl Host {
             delay_line_bytes: u64::from(config.limits.delay_line_mib.get()) << 20,
             pixels_per_s: u64::from(config.limits.megapixels_per_second.get()) * 1_000_000,
             workers: cores() as f64,
+            recognisers: f64::from(config.speech.recognisers.get()),
         })));
         Ok(Self {
             config,
@@ -235,10 +236,9 @@ impl Host {
         Demand::of(settings, format, cost, read * cores() as f64 / f64::from(self.config.text.readers.get()))
     }
 
-    /// In cores, as the account is kept: fewer recognisers than cores take more of each.
+    /// Of a recogniser, for somebody who goes on speaking.
     fn speaker_cost(&self) -> f64 {
-        let cost = self.hearing.get().map_or(0.0, Hearing::cost);
-        cost * cores() as f64 / f64::from(self.config.speech.recognisers.get())
+        self.hearing.get().map_or(0.0, Hearing::cost)
     }
 
     /// A live source has ended.

@@ -33,9 +33,9 @@ const PAGES: [&str; 5] = [
     "the next match begins\nin twenty minutes",
     "pineapple again\nthank you and good night",
 ];
-/// Frames of a page, and between two swaps.
+/// Frames of a page, and between two swaps: while frames of more than three generations are in the delay line, a fourth is refused.
 const PAGE: usize = 36;
-const BETWEEN: usize = 12;
+const BETWEEN: usize = 18;
 const SPOKEN: [&str; 3] = [
     "the flowers and the garden tools are waiting for a pineapple near the old wall",
     "seven chairs and a wooden table stand beside the river in the morning",
@@ -171,6 +171,8 @@ fn spoken() -> Result<Vec<i16>> {
 fn a_sentence_has_one_final_judgement_though_its_policy_is_swapped_while_it_is_said() -> Result<()> {
     let home = tempfile::tempdir()?;
     let host = host(home.path(), "[speech]\nlisten = true\n")?;
+    // A room that listens opens the recognisers.
+    host.settings(&host.config, FRAME)?;
     let file = home.path().join("speech.rec");
     let recorder = Arc::new(Recorder::create(&file, RECORDING_BYTES_MAX)?);
     let (policies, turns) = policies(&host, &recorder)?;

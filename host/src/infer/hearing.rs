@@ -69,7 +69,7 @@ impl Hearing {
         Ok(Self { workers, cost, runtime, vad })
     }
 
-    /// Share of a core that somebody who goes on speaking takes, recognised as it grows; measured when this was opened.
+    /// Share of a recogniser that somebody who goes on speaking takes, recognised as it grows; measured when this was opened.
     pub fn cost(&self) -> f64 {
         self.cost
     }

@@ -20,6 +20,8 @@ pub struct Limits {
     pub pixels_per_s: u64,
     /// How many looks run at once.
     pub workers: f64,
+    /// How many stretches of speech are recognised at once.
+    pub recognisers: f64,
 }
 
 /// What a source asks for.
@@ -31,6 +33,8 @@ pub struct Demand {
     pub workers: f64,
     /// The same of the one detector that needs most.
     pub workers_widest: f64,
+    /// Share of a recogniser that its speech takes.
+    pub recognisers: f64,
 }
 
 /// A source's pictures.
@@ -70,15 +74,19 @@ impl Demand {
             pixels_per_s: (frames_per_s * (format.width * format.height) as f64).ceil() as u64,
             workers: densities().sum(),
             workers_widest: densities().fold(0.0, f64::max),
+            recognisers: 0.0,
         }
     }
 }
 
 impl Demand {
-    /// Of somebody whose speech is recognised while it grows, which takes `cost` of a worker as long as they speak. Sound itself takes next to nothing.
+    /// Of somebody whose speech is recognised while it grows, which takes `cost` of a recogniser as long as they speak. Sound itself takes next
+    /// to nothing.
     pub const fn of_speaker(cost: f64) -> Self {
-        Self { delay_line_bytes: 0, pixels_per_s: 0, workers: cost, workers_widest: cost }
+        Self { recognisers: cost, ..Self::NONE }
     }
+
+    const NONE: Self = Self { delay_line_bytes: 0, pixels_per_s: 0, workers: 0.0, workers_widest: 0.0, recognisers: 0.0 };
 
     /// Of both.
     pub fn and(self, other: Self) -> Self {
@@ -87,6 +95,7 @@ impl Demand {
             pixels_per_s: self.pixels_per_s.saturating_add(other.pixels_per_s),
             workers: self.workers + other.workers,
             workers_widest: self.workers_widest.max(other.workers_widest),
+            recognisers: self.recognisers + other.recognisers,
         }
     }
 
@@ -97,6 +106,7 @@ impl Demand {
             pixels_per_s: self.pixels_per_s.saturating_mul(count as u64),
             workers: self.workers * count as f64,
             workers_widest: self.workers_widest,
+            recognisers: self.recognisers * count as f64,
         }
     }
 }
@@ -107,6 +117,7 @@ pub enum Resource {
     DelayLines,
     Pixels,
     Workers,
+    Recognisers,
 }
 
 /// A refusal: nothing was changed. Amounts are in the resource's own unit.
@@ -126,11 +137,12 @@ fn explain(resource: &Resource, limit: f64, used: f64, asked: f64) -> String {
         Resource::DelayLines => ("delay lines", "MiB", 1024.0 * 1024.0, "shorten the delay, send smaller pictures or fewer frames"),
         Resource::Pixels => ("pixels a second", "Mpixel/s", 1e6, "send smaller pictures or fewer frames"),
         Resource::Workers => (
-            "looks, reads and hearing",
+            "looks and reads",
             "workers",
             1.0,
-            "enable fewer detectors, read or listen in fewer rooms, allow a longer delay with a larger look_budget_ms or use a faster execution provider",
+            "enable fewer detectors, read in fewer rooms, allow a longer delay with a larger look_budget_ms or use a faster execution provider",
         ),
+        Resource::Recognisers => ("hearing", "recognisers", 1.0, "listen in fewer rooms or allow more by speech.recognisers"),
     };
     let [limit, used, asked] = [limit, used, asked].map(|v| v / scale);
     format!(
@@ -160,6 +172,9 @@ fn workers_limit(workers: f64, widest: f64) -> f64 {
     workers - (workers - 1.0).max(0.0) * widest
 }
 
+/// Share of their time that recognisers may be taken for: people begin to speak together, and then wait for each other.
+const RECOGNISERS_BUSY: f64 = 0.8;
+
 /// A resource, its limit, and what a demand takes of it.
 type Row = (Resource, f64, fn(&Demand) -> f64);
 
@@ -187,10 +202,11 @@ impl Admission {
         let others = self.sum(|id| id != source_id);
         let had = self.admitted.get(source_id);
         let workers = workers_limit(self.limits.workers, others.workers_widest.max(demand.workers_widest));
-        let rows: [Row; 3] = [
+        let rows: [Row; 4] = [
             (Resource::DelayLines, self.limits.delay_line_bytes as f64, |d| d.delay_line_bytes as f64),
             (Resource::Pixels, self.limits.pixels_per_s as f64, |d| d.pixels_per_s as f64),
             (Resource::Workers, workers, |d| d.workers),
+            (Resource::Recognisers, self.limits.recognisers * RECOGNISERS_BUSY, |d| d.recognisers),
         ];
         for (resource, limit, of) in rows {
             let (used, asked) = (of(&others), of(&demand));
@@ -214,8 +230,7 @@ impl Admission {
     }
 
     fn sum(&self, of: impl Fn(&str) -> bool) -> Demand {
-        let none = Demand { delay_line_bytes: 0, pixels_per_s: 0, workers: 0.0, workers_widest: 0.0 };
-        self.admitted.iter().filter(|(id, _)| of(id)).fold(none, |sum, (_, demand)| sum.and(*demand))
+        self.admitted.iter().filter(|(id, _)| of(id)).fold(Demand::NONE, |sum, (_, demand)| sum.and(*demand))
     }
 }
 
@@ -225,7 +240,8 @@ impl fmt::Display for Usage {
         let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
         write!(f, "{} sources; delay lines {:.1} of {:.1} MiB", self.sources, mib(used.delay_line_bytes), mib(limits.delay_line_bytes))?;
         write!(f, ", {:.1} of {:.1} Mpixel/s", used.pixels_per_s as f64 / 1e6, limits.pixels_per_s as f64 / 1e6)?;
-        write!(f, ", {:.2} of {:.2} workers", used.workers, workers_limit(limits.workers, used.workers_widest))
+        write!(f, ", {:.2} of {:.2} workers", used.workers, workers_limit(limits.workers, used.workers_widest))?;
+        write!(f, ", {:.2} of {:.2} recognisers", used.recognisers, limits.recognisers * RECOGNISERS_BUSY)
     }
 }
 
@@ -266,7 +282,7 @@ mod tests {
         Demand::of(&settings(delay_ms), &HD, |_| 0.015, 0.0)
     }
 
-    const LIMITS: Limits = Limits { delay_line_bytes: 64 << 20, pixels_per_s: 100_000_000, workers: 2.0 };
+    const LIMITS: Limits = Limits { delay_line_bytes: 64 << 20, pixels_per_s: 100_000_000, workers: 2.0, recognisers: 1.0 };
 
     #[test]
     fn a_source_counts_with_its_line_its_pixels_and_its_looks() {
@@ -300,7 +316,7 @@ mod tests {
 
     #[test]
     fn two_workers_take_as_many_looks_as_are_over_in_time_when_all_come_at_once() {
-        let limits = Limits { delay_line_bytes: u64::MAX, pixels_per_s: u64::MAX, workers: 2.0 };
+        let limits = Limits { delay_line_bytes: u64::MAX, pixels_per_s: u64::MAX, workers: 2.0, recognisers: 0.0 };
         let taken = |cost: f64| {
             let mut admission = Admission::new(limits);
             (0..99).take_while(|id| admission.admit(&id.to_string(), Demand::of(&settings(400), &HD, |_| cost, 0.0)).is_ok()).count()
@@ -329,17 +345,16 @@ mod tests {
     }
 
     #[test]
-    fn a_speaker_is_refused_where_looks_leave_no_worker_and_is_seated_when_one_has_ended() {
-        let limits = Limits { delay_line_bytes: u64::MAX, pixels_per_s: u64::MAX, workers: 1.0 };
-        let mut admission = Admission::new(limits);
-        let (look, speech) = (demand(400), Demand::of_speaker(0.14));
-        ["a", "b", "c"].iter().for_each(|id| assert_eq!(admission.admit(id, look), Ok(())));
-        assert_eq!(admission.admit("ann", speech), Ok(()), "three quarters and a seventh");
-        let refused = admission.admit("bob", speech).expect_err("two sevenths are more than a quarter");
-        assert!(refused.resource == Resource::Workers && refused.to_string().contains("hearing"), "{refused}");
-        assert_eq!(admission.check("c", look.and(speech)).map_err(|r| r.resource), Err(Resource::Workers));
+    fn a_speaker_is_refused_where_recognisers_are_taken_and_is_seated_when_one_has_ended() {
+        let mut admission = Admission::new(LIMITS);
+        let speech = Demand::of_speaker(0.3);
+        assert_eq!(admission.admit("look", demand(400)), Ok(()));
+        ["ann", "bob"].iter().for_each(|id| assert_eq!(admission.admit(id, speech), Ok(())));
+        let refused = admission.admit("cem", speech).expect_err("nine tenths are more than eight");
+        assert!(refused.resource == Resource::Recognisers && refused.to_string().contains("speech.recognisers"), "{refused}");
+        assert_eq!(admission.check("look", demand(400).and(speech)).map_err(|r| r.resource), Err(Resource::Recognisers));
         admission.release("ann");
-        assert_eq!(admission.admit("bob", speech), Ok(()));
+        assert_eq!(admission.admit("cem", speech), Ok(()));
     }
 
     proptest! {
@@ -350,7 +365,7 @@ mod tests {
             let mut admission = Admission::new(LIMITS);
             for (id, delay_line_bytes, pixels_per_s, (workers, share), leaves) in steps {
                 let before = admission.usage();
-                let asked = Demand { delay_line_bytes, pixels_per_s, workers, workers_widest: workers * share };
+                let asked = Demand { delay_line_bytes, pixels_per_s, workers, workers_widest: workers * share, recognisers: workers / 4.0 };
                 if leaves {
                     admission.release(&id.to_string());
                 } else if admission.admit(&id.to_string(), asked).is_err() {
@@ -360,6 +375,7 @@ mod tests {
                 prop_assert!(used.delay_line_bytes <= LIMITS.delay_line_bytes);
                 prop_assert!(used.pixels_per_s <= LIMITS.pixels_per_s);
                 prop_assert!(used.workers <= workers_limit(LIMITS.workers, used.workers_widest) + 1e-9);
+                prop_assert!(used.recognisers <= LIMITS.recognisers * RECOGNISERS_BUSY + 1e-9);
             }
         }
 

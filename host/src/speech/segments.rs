@@ -91,8 +91,8 @@ impl Segments {
 
     /// The sound is over: so is the stretch that is open.
     pub fn finish(&mut self) -> Option<Change> {
-        let open = self.open.take()?;
         self.ended = self.chunks;
+        let open = self.open.take()?;
         Some(if open.voiced < SHORTEST { Change::Dropped } else { Change::Ended(time(self.chunks)) })
     }
 
@@ -161,6 +161,17 @@ mod tests {
         assert_eq!(found, [(0, 468, false), (468, 936, false), (936, 1000, false)]);
         let found = stretches(&spoken(&[(420, 0.9), (2, 0.1), (40, 0.9), (20, 0.0)]));
         assert_eq!(found, [(0, 422, false), (422, 468, false)]);
+    }
+
+    #[test]
+    fn when_no_more_sound_comes_it_is_known_that_nothing_begins() {
+        let mut segments = Segments::default();
+        for speech in spoken(&[(20, 0.0), (10, 0.9), (60, 0.0)]) {
+            segments.hear(speech);
+        }
+        assert_eq!(segments.silent_to(), time(90 - PADDING));
+        assert_eq!(segments.finish(), None);
+        assert_eq!(segments.silent_to(), time(90));
     }
 
     proptest! {
