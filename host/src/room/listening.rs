@@ -122,8 +122,8 @@ impl Ear {
     pub fn heard(&mut self, heard: Result<Heard, String>, out: &mut Vec<Do>) {
         let before = self.stream.heard_to();
         let failed = heard.is_err();
-        let Heard { words, tokens } = heard.unwrap_or_default();
-        let revision = self.stream.answer(words, tokens);
+        let Heard { words, draft } = heard.unwrap_or_default();
+        let revision = self.stream.answer(words, draft);
         if failed {
             self.unheard(before, out);
         }

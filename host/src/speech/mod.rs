@@ -32,4 +32,4 @@ mod word;
 pub use line::{AudioLine, Chunk, Counts, Format, Unjudged};
 pub use mute::{MuteTimeline, Replacement};
 pub use rule::SoundRule;
-pub use word::HeardWord;
+pub use word::{Draft, HeardWord};

@@ -10,9 +10,9 @@
 
 use std::collections::VecDeque;
 
-use super::HeardWord;
 use super::agree::{beyond, shared};
 use super::segments::{Change, Segments};
+use super::{Draft, HeardWord};
 use crate::media::frame::Micros;
 
 /// Samples of a chunk, at 16 kHz.
@@ -30,8 +30,8 @@ const KEPT_MAX: Micros = Micros::from_millis(40_000);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     pub samples: Vec<f32>,
-    /// What was said of most of it before.
-    pub draft: Vec<u32>,
+    /// What was said of most of it before; what is sure of that is settled, but for the last word, which may have been cut.
+    pub draft: Draft,
 }
 
 /// What is said so far. A later `revision` of the same `id` replaces the earlier one.
@@ -76,7 +76,7 @@ struct Stretch {
     sure: Vec<HeardWord>,
     /// The last guess beyond those.
     guess: Vec<HeardWord>,
-    draft: Vec<u32>,
+    draft: Draft,
     /// Of what was told last.
     revision: u32,
     told: Option<(Vec<HeardWord>, usize)>,
@@ -138,7 +138,7 @@ impl Stream {
 
     /// What was recognised of the question that is out: words with times from its first sample, and the draft for the next. Nothing, if it could not
     /// be.
-    pub fn answer(&mut self, words: Vec<HeardWord>, draft: Vec<u32>) -> Option<Revision> {
+    pub fn answer(&mut self, words: Vec<HeardWord>, draft: Draft) -> Option<Revision> {
         let (id, to, last) = self.out.take()?;
         // One that was given up, or was no speech, is not there any more.
         let stretch = self.stretches.front_mut().filter(|stretch| stretch.id == id)?;
@@ -214,7 +214,7 @@ impl Stretch {
             asked_to: from,
             sure: Vec::new(),
             guess: Vec::new(),
-            draft: Vec::new(),
+            draft: Draft::default(),
             revision: 0,
             told: None,
         }
@@ -229,14 +229,16 @@ impl Stretch {
     fn move_window(&mut self) {
         if let Some(last) = self.sure.last().filter(|last| last.to > self.window) {
             self.window = last.to;
-            self.draft.clear();
+            self.draft = Draft::default();
         }
     }
 
-    fn guessed(&mut self, words: Vec<HeardWord>, draft: Vec<u32>, to: Micros, last: bool) {
+    fn guessed(&mut self, words: Vec<HeardWord>, draft: Draft, to: Micros, last: bool) {
         let at = |time: Micros| (self.window + time).min(to);
         let words = words.into_iter().map(|word| HeardWord { from: at(word.from), to: at(word.to), ..word }).collect();
+        let told = draft.ends.len();
         let mut guess = beyond(&self.sure, words);
+        let known = told.saturating_sub(guess.len());
         let sure = if last { guess.len() } else { shared(&self.guess, &guess) };
         let sure_to = self.sure_to();
         // Times of two guesses differ a little: sure words do not begin before those that were sure before.
@@ -245,7 +247,8 @@ impl Stretch {
         }
         self.guess = guess.split_off(sure);
         self.sure.append(&mut guess);
-        self.draft = draft;
+        let settled = (known + sure).checked_sub(2).and_then(|word| draft.ends.get(word).copied());
+        self.draft = Draft { settled: settled.unwrap_or(0), ..draft };
     }
 
     /// What is new, if anything is.

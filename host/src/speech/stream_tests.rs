@@ -10,13 +10,20 @@ struct Speaker {
     words: Vec<(u64, String)>,
     told: Vec<Revision>,
     heard_to: Micros,
+    /// Words that had not to be heard anew.
+    settled: usize,
 }
 
 const WORD_MS: u64 = 320;
 
 impl Speaker {
     fn new(words: Vec<(u64, String)>) -> Self {
-        Self { stream: Stream::new(STEP), words, told: Vec::new(), heard_to: Micros::ZERO }
+        Self { stream: Stream::new(STEP), words, told: Vec::new(), heard_to: Micros::ZERO, settled: 0 }
+    }
+
+    /// The words as a recogniser has them.
+    fn numbers(words: &[HeardWord]) -> Vec<u32> {
+        words.iter().map(|word| word.text.bytes().map(u32::from).sum()).collect()
     }
 
     /// The sound says of itself when it was made.
@@ -44,7 +51,13 @@ impl Speaker {
             let (ready, wrong) = answers(at);
             if ready && let Some(question) = out.take() {
                 let words = self.recognised(&question, wrong);
-                let told = self.stream.answer(words, vec![question.samples.len() as u32]);
+                // What is settled is what would be heard now.
+                let settled = &question.draft.tokens[..question.draft.settled];
+                assert!(Self::numbers(&words).starts_with(settled), "{settled:?} of {words:?}");
+                self.settled += settled.len();
+                let numbers = Self::numbers(&words);
+                let ends = (1..=words.len()).collect();
+                let told = self.stream.answer(words, Draft { tokens: numbers, ends, settled: 0 });
                 self.note(told);
             }
             if out.is_none() {
@@ -55,7 +68,7 @@ impl Speaker {
         self.note(told);
         while let Some(question) = out.take().or_else(|| self.stream.ask()) {
             let words = self.recognised(&question, false);
-            let told = self.stream.answer(words, Vec::new());
+            let told = self.stream.answer(words, Draft::default());
             self.note(told);
         }
     }
@@ -104,6 +117,7 @@ fn words_are_told_before_the_sentence_ends_and_are_sure_when_two_agree() {
     assert!(second.sure == first.words.len() && second.words.len() > second.sure && second.revision == 1, "{second:?}");
     let last = speaker.told.last().unwrap();
     assert!(last.is_final && last.sure == 10 && last.words.len() == 10, "{last:?}");
+    assert!(speaker.settled >= 10, "{}", speaker.settled);
     assert!(last.words.iter().zip(&speaker.words).all(|(told, (from, _))| told.from.0.abs_diff(from * 1000) <= 1000));
 }
 
@@ -127,7 +141,7 @@ fn silence_is_heard_at_once_and_speech_only_when_it_is_sure() {
     let begun = stream.heard_to();
     assert!(begun < Micros::from_millis(3200));
     assert!(stream.ask().is_some());
-    assert_eq!((stream.ask(), stream.answer(Vec::new(), Vec::new()), stream.heard_to()), (None, None, begun));
+    assert_eq!((stream.ask(), stream.answer(Vec::new(), Draft::default()), stream.heard_to()), (None, None, begun));
 }
 
 #[test]
@@ -137,7 +151,7 @@ fn a_click_ends_what_it_began() {
         .filter_map(|at| {
             let told = stream.hear(&Speaker::chunk(at), if at == 20 { 0.9 } else { 0.0 });
             let word = HeardWord { text: "tick".into(), confidence: 0.2, from: Micros(0), to: Micros(1000) };
-            told.or_else(|| stream.ask().and_then(|_| stream.answer(vec![word], Vec::new())))
+            told.or_else(|| stream.ask().and_then(|_| stream.answer(vec![word], Draft::default())))
         })
         .collect();
     let last = told.last().unwrap();
@@ -156,7 +170,7 @@ fn who_never_answers_loses_the_oldest_and_memory_has_a_bound() {
     }
     assert!(stream.lost() > 10);
     // The answer that comes at last is to nothing that is known still.
-    assert_eq!(stream.answer(Vec::new(), Vec::new()), None);
+    assert_eq!(stream.answer(Vec::new(), Draft::default()), None);
     assert!(stream.ask().is_some());
 }
 

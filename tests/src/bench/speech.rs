@@ -17,10 +17,10 @@ use scrim_host::infer::runtime::Runtime;
 use scrim_host::infer::vad::{self, Vad};
 use scrim_host::infer::whisper::{Favoured, Files, Recogniser};
 use scrim_host::media::frame::Micros;
-use scrim_host::speech::HeardWord;
 use scrim_host::speech::resample::RATE;
 use scrim_host::speech::segments::{Change, Segments};
 use scrim_host::speech::stream::{Revision, STEP, Stream};
+use scrim_host::speech::{Draft, HeardWord};
 use scrim_toolchain::assets;
 
 use corpus::{Kind, Sentence, is_bad, sentences};
@@ -178,7 +178,7 @@ fn streamed(engine: &mut Engine, said: &[(&Sentence, &Spoken)]) -> Result<()> {
     let (mut likely, mut sure, mut behind) = (Vec::new(), Vec::new(), Vec::new());
     let (mut stream, mut at, mut busy, mut took) = (Stream::new(STEP), 0.0, 0.0, 0.0);
     engine.vad.forget();
-    let mut answer: Option<(f64, Vec<HeardWord>, Vec<u32>)> = None;
+    let mut answer: Option<(f64, Vec<HeardWord>, Draft)> = None;
     for (sentence, spoken) in said {
         let begin = at;
         let truth = sentence.bad.and_then(|word| spoken.times.get(word).copied().flatten()).map(|(from, to)| (from + begin, to + begin));
@@ -211,7 +211,7 @@ fn streamed(engine: &mut Engine, said: &[(&Sentence, &Spoken)]) -> Result<()> {
                 let cost = begun.elapsed().as_secs_f64();
                 took += cost;
                 busy = at.max(busy) + cost;
-                answer = Some((busy, heard.words, heard.tokens));
+                answer = Some((busy, heard.words, heard.draft));
             }
             behind.push(at - seconds(stream.heard_to()));
         }

@@ -1,194 +1,121 @@
-//! From scores to tokens: the likeliest, one after the other, with what keeps Whisper from going astray. Pure: the network is a function here.
+//! From scores to tokens: the likeliest, one after the other, and then what is listened for, tried where it may have been said. Pure: the network
+//! is a function here.
+//!
+//! The likeliest next token is not always the beginning of what was said: "slot" may be a little likelier than "slut", and "she type" begins
+//! likelier than "shit I" and goes on less likely. So for each place where a favoured spelling could begin or go on, the way that turns off there
+//! is walked to its end, and the one of the greatest score stays: how likely all of it is, and a bonus for each favoured word in it. A word
+//! that is favoured is thus heard where the whole stretch with it is at most e^bonus times less likely than without.
 
-use std::collections::BTreeSet;
+use super::guard::most;
+pub use super::rules::Rules;
+pub use super::way::Step;
+use super::way::{Hope, Plan, Walker, Way};
 
-/// Beyond so many tokens a second nobody speaks; a decoder that writes more makes it up. Quick speech has 4 to 6.
-const TOKENS_PER_SECOND: f32 = 10.0;
-/// However short it is.
-const TOKENS_MIN: usize = 8;
-/// How often something is said without a pause before it counts as a loop; longer phrases loop sooner. By how long the phrase may be, in tokens.
-const LOOPS: [(usize, usize); 3] = [(1, 5), (7, 3), (40, 2)];
 /// `no_speech_threshold` and `logprob_threshold` in openai/whisper's `transcribe.py`: if both are passed, nothing was said.
 const NO_SPEECH: f32 = 0.6;
 const DOUBT: f32 = -1.0;
 /// Less likely than that on average, and it is made up whatever else speaks for it.
 const NONSENSE: f32 = -2.0;
-
-/// What may be said, and what is likelier than it seems.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    pub end: u32,
-    pub no_speech: Option<u32>,
-    /// Never.
-    pub suppressed: Vec<u32>,
-    /// Not as the first.
-    pub suppressed_first: Vec<u32>,
-    /// Spellings that are listened for: while one is being written, its next token is likelier.
-    pub favoured: Vec<Vec<u32>>,
-    /// Added to such a token's score.
-    pub bonus: f32,
-}
-
-/// What the network makes of some tokens.
-pub struct Step {
-    /// `[tokens, vocabulary]`.
-    pub logits: Vec<f32>,
-    /// Of each token: what it looked at.
-    pub attention: Vec<Vec<f32>>,
-}
+/// Ways that are tried off one, at most: the likeliest. Noise could be anything.
+const TRIED_MAX: usize = 24;
+/// So many times what a word costs on average, as a logarithm, is taken off the bonus: where nothing is clear, anything could have been said.
+const UNCLEAR: f32 = 4.0;
+/// Favoured words that are put in, at most.
+const FOUND_MAX: usize = 8;
+/// A way that writes so many tokens less leaves out what was said, and is likelier for that alone.
+const LOST_MAX: usize = 3;
 
 /// What was said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decoded {
-    pub tokens: Vec<u32>,
-    /// Natural logarithms of how likely each was.
-    pub log_probabilities: Vec<f32>,
-    /// What was looked at while each of the tokens was found, and the end.
-    pub attention: Vec<Vec<f32>>,
+    pub way: Way,
     /// How likely it is that nothing was said.
     pub no_speech: f32,
-    /// Cut off, because it went in circles or on without end.
-    pub cut: bool,
 }
 
 impl Decoded {
     /// Whether it is to be believed at all.
     pub fn is_said(&self) -> bool {
-        let mean = self.log_probabilities.iter().sum::<f32>() / self.log_probabilities.len().max(1) as f32;
-        !self.tokens.is_empty() && mean > NONSENSE && (self.no_speech < NO_SPEECH || mean > DOUBT)
+        let likely = &self.way.log_probabilities;
+        let mean = likely.iter().sum::<f32>() / likely.len().max(1) as f32;
+        !self.way.tokens.is_empty() && mean > NONSENSE && (self.no_speech < NO_SPEECH || mean > DOUBT)
     }
 }
 
 /// Decodes `seconds` of sound. `step` is given tokens and how many of those before them it is to keep. `draft` is what may be said: as far as it
-/// is right, it costs one step in all, and it never changes the answer.
+/// is right, it costs one step in all, and beyond the first `settled` of it, which are taken as they are, it never changes the answer.
 ///
 /// # Errors
 /// What `step` fails with.
 pub fn decode<E>(
     prompt: &[u32],
     draft: &[u32],
+    settled: usize,
     seconds: f32,
     rules: &Rules,
-    mut step: impl FnMut(&[u32], usize) -> Result<Step, E>,
+    step: impl FnMut(&[u32], usize) -> Result<Step, E>,
 ) -> Result<Decoded, E> {
-    let most = TOKENS_MIN.max((seconds * TOKENS_PER_SECOND) as usize);
-    let mut found = Decoded::default();
-    let mut asked = [prompt, draft].concat();
-    let mut kept = 0;
-    // The prompt's last token is the first after which something is to be found.
-    let mut row = prompt.len() - 1;
-    loop {
-        let Step { logits, mut attention } = step(&asked, kept)?;
-        let width = logits.len() / asked.len();
-        if let Some(token) = rules.no_speech.filter(|_| kept == 0) {
-            found.no_speech = probability(&logits[..width], token);
-        }
-        loop {
-            let (token, log_probability) = rules.likeliest(&logits[row * width..][..width], &found.tokens);
-            found.attention.push(std::mem::take(&mut attention[row]));
-            if token == rules.end {
-                return Ok(found);
-            }
-            found.tokens.push(token);
-            found.log_probabilities.push(log_probability);
-            if found.tokens.len() >= most || repeats(&found.tokens) {
-                found.cut = true;
-                found.leave_loop();
-                return Ok(found);
-            }
-            // The next row is of use only if it followed this token.
-            row += 1;
-            if asked.get(row) != Some(&token) {
-                kept = prompt.len() + found.tokens.len() - 1;
-                asked = vec![token];
-                row = 0;
-                break;
-            }
+    let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), no_speech: 0.0 };
+    let (settled, draft) = draft.split_at(settled.min(draft.len()));
+    let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
+    let mut way = walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default();
+    let (spare, mut refuted) = (spare(rules, &way), Vec::new());
+    for _ in 0..FOUND_MAX {
+        match better(&mut walker, &way, spare, &mut refuted)? {
+            Some(found) => way = found,
+            None => break,
         }
     }
+    Ok(Decoded { way, no_speech: walker.no_speech })
 }
 
-impl Decoded {
-    /// Of what was repeated, one stays.
-    fn leave_loop(&mut self) {
-        while let Some(length) = loop_of(&self.tokens) {
-            let keep = self.tokens.len() - length;
-            self.tokens.truncate(keep);
-            self.log_probabilities.truncate(keep);
+/// The best of the ways that turn off this one towards what is favoured, if one is better than it. `spare`: what a favoured
+/// word may cost. `refuted` has those that were not better: what was written before, and the token.
+fn better<E, F: FnMut(&[u32], usize) -> Result<Step, E>>(
+    walker: &mut Walker<F>,
+    old: &Way,
+    spare: f32,
+    refuted: &mut Vec<Vec<u32>>,
+) -> Result<Option<Way>, E> {
+    let rules = walker.rules;
+    let mut best: Option<(f32, Way)> = None;
+    let least = |hope: &Hope| old.likely_from(hope.at) - spare;
+    let found = rules.found(&old.tokens);
+    let open = |hope: &&Hope| !found.iter().any(|word| word.contains(&hope.at)) && hope.log_probability >= least(hope);
+    let mut hopes: Vec<Hope> = old.hopes.iter().filter(open).copied().collect();
+    hopes.sort_unstable_by(|a, b| (b.log_probability - least(b)).total_cmp(&(a.log_probability - least(a))));
+    hopes.truncate(TRIED_MAX);
+    // From the last to the first: what comes before is remembered.
+    hopes.sort_by_key(|hope| std::cmp::Reverse(hope.at));
+    for hope in hopes {
+        let turned = old.turned(&hope);
+        if refuted.contains(&turned.tokens) {
+            continue;
         }
-        // The attention of the token that follows stands for the end.
-        self.attention.truncate(self.tokens.len() + 1);
-        if self.attention.len() == self.tokens.len() {
-            let last = self.attention.last().cloned().unwrap_or_default();
-            self.attention.push(last);
+        let key = turned.tokens.clone();
+        let first = rules.left(&key);
+        let draft = &old.tokens[rules.next_word(&old.tokens, hope.at)..];
+        let way = walker.walk(turned, Plan { first, draft, least: Some(least(&hope) - hope.log_probability) })?;
+        let whole = |way: &Way| (old.cut || !way.cut) && way.tokens.len() + LOST_MAX >= old.tokens.len();
+        let score = |way: &Way| way.likely_from(0) + spare * rules.found(&way.tokens).len() as f32;
+        match way.filter(whole).map(|way| (score(&way), way)).filter(|(gained, _)| *gained > score(old)) {
+            Some(way) if best.as_ref().is_none_or(|(gained, _)| way.0 > *gained) => best = Some(way),
+            Some(_) => {}
+            None => refuted.push(key),
         }
     }
+    Ok(best.map(|(_, way)| way))
 }
 
-impl Rules {
-    /// The best token, and the logarithm of how likely it is among those that are allowed.
-    fn likeliest(&self, logits: &[f32], before: &[u32]) -> (u32, f32) {
-        // Whatever comes after the end is special: a language, a time.
-        let mut scores = logits[..logits.len().min(self.end as usize + 1)].to_vec();
-        let also = if before.is_empty() { self.suppressed_first.as_slice() } else { &[] };
-        for &token in self.suppressed.iter().chain(also) {
-            if let Some(score) = scores.get_mut(token as usize) {
-                *score = f32::NEG_INFINITY;
-            }
-        }
-        let (mut token, mut best) = (0..)
-            .zip(&scores)
-            .fold((self.end, f32::NEG_INFINITY), |best, (token, score)| if *score > best.1 { (token, *score) } else { best });
-        let all: f32 = scores.iter().map(|score| (score - best).exp()).sum::<f32>().ln() + best;
-        for awaited in self.awaited(before) {
-            if let Some(score) = scores.get(awaited as usize).filter(|score| **score + self.bonus > best) {
-                (token, best) = (awaited, score + self.bonus);
-            }
-        }
-        // How likely it is without the bonus.
-        (token, scores.get(token as usize).map_or(f32::NEG_INFINITY, |score| score - all))
-    }
-
-    /// The tokens that would begin a spelling or go on with one; each once.
-    fn awaited(&self, before: &[u32]) -> BTreeSet<u32> {
-        let next = |spelling: &'_ Vec<u32>| {
-            let written = (0..spelling.len()).filter(|written| before.ends_with(&spelling[..*written]));
-            written.map(|written| spelling[written]).collect::<Vec<_>>()
-        };
-        self.favoured.iter().flat_map(next).collect()
-    }
-}
-
-fn probability(logits: &[f32], token: u32) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let all: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
-    logits.get(token as usize).map_or(0.0, |logit| (logit - most).exp() / all)
-}
-
-/// Whether it ends in a phrase that has been said too often.
-fn repeats(tokens: &[u32]) -> bool {
-    let mut shorter = 0;
-    LOOPS.iter().any(|&(longest, most)| {
-        let lengths = shorter + 1..=longest;
-        shorter = longest;
-        lengths.into_iter().any(|length| said(tokens, length) >= most)
-    })
-}
-
-/// The length of the shortest phrase at the end that was also said before it.
-fn loop_of(tokens: &[u32]) -> Option<usize> {
-    (1..=tokens.len() / 2).find(|length| said(tokens, *length) > 1)
-}
-
-/// How often the last `length` tokens stand at the end, one after the other.
-fn said(tokens: &[u32], length: usize) -> usize {
-    let mut phrases = tokens.rchunks_exact(length);
-    let Some(last) = phrases.next() else { return 0 };
-    1 + phrases.take_while(|phrase| *phrase == last).count()
+/// The bonus for a word where the others are as clear as here.
+fn spare(rules: &Rules, way: &Way) -> f32 {
+    let words = way.tokens.iter().filter(|token| rules.begins_word(**token)).count().max(1);
+    (rules.bonus + UNCLEAR * way.likely_from(0) / words as f32).max(0.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::convert::Infallible;
 
     use proptest::prelude::*;
@@ -222,10 +149,10 @@ mod tests {
         }
     }
 
-    fn decoded(speech: &[u32], draft: &[u32], rules: &Rules) -> (Decoded, (usize, usize)) {
+    fn decoded(speech: &[u32], draft: &[u32], rules: &Rules) -> (Way, (usize, usize)) {
         let mut cost = (0, 0);
-        let found = decode(&PROMPT, draft, 3.0, rules, network(speech, &mut cost)).unwrap();
-        (found, cost)
+        let found = decode(&PROMPT, draft, 0, 3.0, rules, network(speech, &mut cost)).unwrap();
+        (found.way, cost)
     }
 
     proptest! {
@@ -270,30 +197,132 @@ mod tests {
     fn there_is_an_end_to_it() {
         let long: Vec<u32> = (0..100).map(|at| (at * at + at / 7) % 9).collect();
         let mut cost = (0, 0);
-        let found = decode(&PROMPT, &[], 1.5, &rules(), network(&long, &mut cost)).unwrap();
+        let found = decode(&PROMPT, &[], 0, 1.5, &rules(), network(&long, &mut cost)).unwrap().way;
         assert!(found.cut && found.tokens.len() <= 15);
     }
 
     #[test]
-    fn what_is_suppressed_is_not_said_and_what_is_favoured_may_be() {
+    fn what_is_suppressed_is_not_said() {
         let scores = [1.0, 3.0, 2.0, 2.5, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 9.0, 9.0];
         let mut rules = rules();
-        assert_eq!(rules.likeliest(&scores, &[]).0, 1);
+        assert_eq!(rules.scores(&scores, &[]).best(), 1);
         rules.suppressed = vec![1];
         rules.suppressed_first = vec![3];
-        assert_eq!((rules.likeliest(&scores, &[]).0, rules.likeliest(&scores, &[5]).0), (2, 3));
-        (rules.favoured, rules.bonus) = (vec![vec![0, 4]], 2.0);
-        let (token, likely) = rules.likeliest(&scores, &[5]);
-        assert!(token == 0 && likely < -1.6 && likely > -2.4, "{likely}");
-        rules.bonus = 3.5;
-        assert_eq!((rules.likeliest(&scores, &[5]).0, rules.likeliest(&scores, &[5, 0]).0), (0, 0));
-        assert_eq!(rules.awaited(&[5, 0]), BTreeSet::from([0, 4]));
+        assert_eq!((rules.scores(&scores, &[]).best(), rules.scores(&scores, &[5]).best()), (2, 3));
+        assert_eq!(rules.scores(&scores, &[5]).of(1), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn spellings_are_awaited_until_they_are_whole() {
+        let rules = Rules { favoured: vec![vec![1, 4, 5], vec![1], vec![2, 3]], ..rules() };
+        assert_eq!(rules.awaited(&[7]), BTreeSet::from([1, 2]));
+        assert_eq!(rules.awaited(&[7, 2]), BTreeSet::from([1, 2, 3]));
+        assert_eq!(rules.awaited(&[1, 4]), BTreeSet::from([1, 2, 5]));
+        // One that is whole need not go on.
+        assert_eq!(rules.awaited(&[1]), BTreeSet::from([1, 2]));
+        assert_eq!(rules.left(&[7, 1]), [&[4, 5][..], &[]]);
+        assert_eq!(rules.found(&[2, 3, 1, 4, 1, 4, 5]), [0..2, 2..3, 4..7]);
+    }
+
+    /// A network that knows some sentences, and how likely each next token of them is; whatever else is said, it says that it is over.
+    fn knowing(sentences: &[&[(u32, f32)]]) -> impl FnMut(&[u32], usize) -> Result<Step, Infallible> {
+        let sentences: Vec<Vec<(u32, f32)>> = sentences.iter().map(|sentence| sentence.to_vec()).collect();
+        let mut heard: Vec<u32> = Vec::new();
+        move |tokens, kept| {
+            heard.truncate(kept);
+            let (mut logits, mut attention) = (Vec::new(), Vec::new());
+            for token in tokens {
+                heard.push(*token);
+                let before = heard.get(PROMPT.len()..).unwrap_or_default();
+                let mut likely = [1e-9_f32; 12];
+                for sentence in &sentences {
+                    if sentence.len() > before.len() && sentence.iter().zip(before).all(|((token, _), before)| token == before) {
+                        let (token, share) = sentence[before.len()];
+                        likely[token as usize] = share;
+                    }
+                }
+                let rest = 1.0 - likely.iter().sum::<f32>();
+                likely[END as usize] += rest.max(0.0);
+                logits.extend(likely.iter().map(|share| share.ln()));
+                attention.push(vec![heard.len() as f32]);
+            }
+            Ok(Step { logits, attention })
+        }
+    }
+
+    fn listening(favoured: &[&[u32]], bonus: f32, sentences: &[&[(u32, f32)]]) -> Way {
+        let rules =
+            Rules { favoured: favoured.iter().map(|spelling| spelling.to_vec()).collect(), bonus, begins: vec![true; 10], ..rules() };
+        decode(&PROMPT, &[], 0, 3.0, &rules, knowing(sentences)).unwrap().way
+    }
+
+    #[test]
+    fn what_is_listened_for_is_heard_where_all_of_it_is_nearly_as_likely() {
+        // "she type forgot" and "shit I forgot": the first begins likelier.
+        let plain: &[(u32, f32)] = &[(1, 1.0), (2, 0.9), (3, 0.51), (4, 0.9), (5, 1.0)];
+        let bad: &[(u32, f32)] = &[(1, 1.0), (6, 0.05), (7, 0.9), (4, 0.95), (5, 1.0)];
+        // 0.413 against 0.043: e^2.27; and what is unclear in the first is 4 × 0.88 / 5.
+        for (bonus, heard) in [(0.0, [1, 2, 3, 4, 5]), (2.9, [1, 2, 3, 4, 5]), (3.1, [1, 6, 7, 4, 5]), (4.0, [1, 6, 7, 4, 5])] {
+            let way = listening(&[&[6]], bonus, &[plain, bad]);
+            assert_eq!(way.tokens, heard, "{bonus}");
+            assert_eq!((way.attention.len(), way.log_probabilities.len()), (6, 5));
+            // How likely it is leaves the bonus out.
+            let share = way.log_probabilities.iter().sum::<f32>().exp();
+            assert!((share - if heard[1] == 6 { 0.0428 } else { 0.413 }).abs() < 0.001, "{share}");
+            let looked: Vec<f32> = way.attention.iter().map(|row| row[0]).collect();
+            assert_eq!(looked, [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        }
+    }
+
+    #[test]
+    fn what_begins_well_and_goes_on_badly_is_not_heard() {
+        let plain: &[(u32, f32)] = &[(1, 1.0), (2, 0.6), (3, 0.9), (4, 1.0)];
+        let bad: &[(u32, f32)] = &[(1, 1.0), (6, 0.39), (7, 0.001), (4, 1.0)];
+        assert_eq!(listening(&[&[6, 7]], 3.0, &[plain, bad]).tokens, [1, 2, 3, 4]);
+        // Nor what leaves out the rest.
+        let long: &[(u32, f32)] = &[(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.5), (5, 0.5)];
+        assert_eq!(listening(&[&[6]], 3.0, &[long, &[(6, 0.4)]]).tokens, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn where_nothing_is_clear_nothing_is_made_of_it() {
+        let clear: &[(u32, f32)] = &[(1, 0.9), (2, 0.9), (3, 0.9)];
+        let unclear: &[(u32, f32)] = &[(1, 0.52), (2, 0.52), (3, 0.52)];
+        for (plain, heard) in [(clear, [6, 2, 3]), (unclear, [1, 2, 3])] {
+            let bad: Vec<(u32, f32)> = [&[(6, plain[0].1 / 10.0)], &plain[1..]].concat();
+            assert_eq!(listening(&[&[6]], 3.0, &[plain, &bad]).tokens, heard);
+        }
+    }
+
+    #[test]
+    fn two_words_are_heard_and_a_spelling_may_go_on_where_one_is_whole() {
+        let plain: &[(u32, f32)] = &[(1, 0.8), (2, 0.9), (3, 0.8), (4, 1.0)];
+        let first: &[(u32, f32)] = &[(6, 0.1), (2, 0.9), (3, 0.8), (4, 1.0)];
+        let second: &[(u32, f32)] = &[(1, 0.8), (2, 0.9), (7, 0.1), (8, 0.9), (4, 1.0)];
+        let both: &[(u32, f32)] = &[(6, 0.1), (2, 0.9), (7, 0.1), (8, 0.9), (4, 1.0)];
+        let all = [plain, first, second, both];
+        assert_eq!(listening(&[&[6], &[7], &[7, 8]], 3.0, &all).tokens, [6, 2, 7, 8, 4]);
+        assert_eq!(listening(&[&[7, 8]], 3.0, &all).tokens, [1, 2, 7, 8, 4]);
+        assert_eq!(listening(&[&[7, 5]], 3.0, &all).tokens, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_settled_is_taken_as_it_is() {
+        let plain: &[(u32, f32)] = &[(1, 0.8), (2, 0.9), (3, 0.9)];
+        let other: &[(u32, f32)] = &[(4, 0.1), (2, 0.9), (5, 0.9)];
+        let rules = Rules { favoured: vec![vec![4]], bonus: 9.0, ..rules() };
+        let heard = |draft: &[u32], settled| decode(&PROMPT, draft, settled, 3.0, &rules, knowing(&[plain, other])).unwrap().way.tokens;
+        assert_eq!((heard(&[], 0), heard(&[1, 2], 0)), (vec![4, 2, 5], vec![4, 2, 5]));
+        assert_eq!((heard(&[1, 2], 1), heard(&[1, 2], 2)), (vec![1, 2, 3], vec![1, 2, 3]));
+        assert_eq!(heard(&[4], 9), [4, 2, 5]);
     }
 
     #[test]
     fn silence_and_nonsense_are_not_believed() {
-        let of =
-            |no_speech, likely: f32| Decoded { tokens: vec![1, 2], log_probabilities: vec![likely; 2], no_speech, ..Decoded::default() };
+        let of = |no_speech, likely: f32| {
+            let way = Way { tokens: vec![1, 2], log_probabilities: vec![likely; 2], ..Way::default() };
+            Decoded { way, no_speech }
+        };
         assert!(of(0.1, -0.3).is_said() && of(0.9, -0.3).is_said() && of(0.1, -1.5).is_said());
         assert!(!of(0.9, -1.5).is_said() && !of(0.1, -2.5).is_said() && !Decoded::default().is_said());
     }

@@ -5,9 +5,12 @@
 
 mod align;
 mod decode;
+mod guard;
 mod mel;
 mod network;
+mod rules;
 mod tokens;
+mod way;
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +21,11 @@ use self::decode::{Decoded, Rules};
 use self::mel::{HOP, Mel, RATE};
 use self::network::{FRAMES_MAX, FRAMES_PER_POSITION, Network, Past};
 use self::tokens::Tokens;
+use self::way::Way;
 use super::InferError;
 use super::runtime::Runtime;
 use crate::media::frame::Micros;
-use crate::speech::HeardWord;
+use crate::speech::{Draft, HeardWord};
 
 /// The longest stretch that is heard at once, in samples.
 pub const SAMPLES_MAX: usize = (FRAMES_MAX - SILENCE) * HOP;
@@ -69,11 +73,11 @@ struct Settings {
     begin_suppress_tokens: Vec<u32>,
 }
 
-/// Words that are listened for.
+/// Words that are listened for. The decoder is made to believe that the first of them were said before.
 #[derive(Clone, Debug, Default)]
 pub struct Favoured {
     pub words: Vec<String>,
-    /// Added to the score of their tokens: one is e^`bonus` times as likely.
+    /// A stretch of speech with one of them may be e^`bonus` times less likely than without, as a whole, for it to be heard.
     pub bonus: f32,
 }
 
@@ -89,8 +93,8 @@ impl Favoured {
 pub struct Heard {
     /// In order; times count from the stretch's beginning. A word may begin up to 120 ms before the one before it ends.
     pub words: Vec<HeardWord>,
-    /// A draft for the next time that the stretch is heard, with more at its end.
-    pub tokens: Vec<u32>,
+    /// For the next time that the stretch is heard, with more at its end. Nothing of it is settled.
+    pub draft: Draft,
 }
 
 /// See the module. One thread.
@@ -99,6 +103,8 @@ pub struct Recogniser {
     network: Network,
     mel: Mel,
     tokens: Tokens,
+    /// What the decoder begins with.
+    prompt: Vec<u32>,
     rules: Rules,
 }
 
@@ -117,16 +123,20 @@ impl Recogniser {
         let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| model(format!("{}: {error}", path.display())));
         let tokens = Tokens::read(&read(&files.tokenizer)?).map_err(model)?;
         let settings: Settings = serde_json::from_str(&read(&files.settings)?).map_err(|error| model(format!("its settings: {error}")))?;
+        let before = tokens.said_before(&favoured.words);
         let rules = Rules {
             end: tokens.end,
             no_speech: tokens.no_speech,
+            start: before.len(),
             suppressed: settings.suppress_tokens,
             suppressed_first: settings.begin_suppress_tokens,
+            begins: tokens.begins(),
             favoured: favoured.words.iter().flat_map(|word| tokens.spellings(word)).collect(),
             bonus: favoured.bonus,
         };
         let network = Network::open(runtime, &files.encoder, &files.decoder).map_err(model)?;
-        Ok(Self { name: name.to_owned(), network, mel: Mel::new(), tokens, rules })
+        let prompt = [before.as_slice(), &tokens.prompt].concat();
+        Ok(Self { name: name.to_owned(), network, mel: Mel::new(), tokens, prompt, rules })
     }
 
     /// The words in a stretch of speech, 16 kHz, −1..=1; of what is longer than [`SAMPLES_MAX`], the beginning.
@@ -134,14 +144,14 @@ impl Recogniser {
     /// # Errors
     /// When the network could not run.
     pub fn recognise(&mut self, samples: &[f32]) -> Result<Vec<HeardWord>, InferError> {
-        Ok(self.hear(samples, &[])?.words)
+        Ok(self.hear(samples, &Draft::default())?.words)
     }
 
-    /// The same, quicker where `draft`, what was heard in this stretch when it was shorter, is still right.
+    /// The same, quicker where `draft`, what was heard in this stretch when it was shorter, is still right. What is settled of it is not heard anew.
     ///
     /// # Errors
     /// When the network could not run.
-    pub fn hear(&mut self, samples: &[f32], draft: &[u32]) -> Result<Heard, InferError> {
+    pub fn hear(&mut self, samples: &[f32], draft: &Draft) -> Result<Heard, InferError> {
         let samples = &samples[..samples.len().min(SAMPLES_MAX)];
         if samples.is_empty() {
             return Ok(Heard::default());
@@ -150,7 +160,8 @@ impl Recogniser {
         if !decoded.is_said() {
             return Ok(Heard::default());
         }
-        Ok(Heard { words: self.words(&decoded, samples.len()), tokens: decoded.tokens })
+        let (words, ends) = self.words(&decoded.way, samples.len()).into_iter().unzip();
+        Ok(Heard { words, draft: Draft { tokens: decoded.way.tokens, ends, settled: 0 } })
     }
 
     /// Of the window for so many samples.
@@ -159,17 +170,20 @@ impl Recogniser {
         self.network.frames_for(frames)
     }
 
-    fn decode(&mut self, samples: &[f32], draft: &[u32]) -> Result<Decoded, String> {
+    fn decode(&mut self, samples: &[f32], draft: &Draft) -> Result<Decoded, String> {
         let frames = self.frames(samples.len());
         let mel = self.mel.spectrogram(samples, frames);
         let mut sound = self.network.hear(&mel, frames)?;
         let mut past = Past::default();
         let seconds = samples.len() as f32 / RATE as f32;
         let network = &mut self.network;
-        decode::decode(&self.tokens.prompt, draft, seconds, &self.rules, |tokens, kept| network.step(&mut sound, &mut past, tokens, kept))
+        decode::decode(&self.prompt, &draft.tokens, draft.settled, seconds, &self.rules, |tokens, kept| {
+            network.step(&mut sound, &mut past, tokens, kept)
+        })
     }
 
-    fn words(&self, decoded: &Decoded, samples: usize) -> Vec<HeardWord> {
+    /// With the number of tokens up to each one's end.
+    fn words(&self, decoded: &Way, samples: usize) -> Vec<(HeardWord, usize)> {
         let position = HOP * FRAMES_PER_POSITION;
         let content = samples.div_ceil(position);
         let begins = match self.network.aligned {
@@ -191,12 +205,13 @@ impl Recogniser {
         words
             .map(|word| {
                 let mean = decoded.log_probabilities[word.from..word.to].iter().sum::<f32>() / (word.to - word.from) as f32;
-                HeardWord {
+                let heard = HeardWord {
                     text: word.text,
                     confidence: mean.exp(),
                     from: at(word.from).saturating_sub(BEGINS_LATE),
                     to: at(word.to).saturating_sub(ENDS_LATE),
-                }
+                };
+                (heard, word.to)
             })
             .collect()
     }

@@ -10,8 +10,8 @@ use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorRef};
 
-use super::decode::Step;
 use super::mel::BANDS;
+use super::way::Step;
 use crate::infer::runtime::Runtime;
 
 /// Mel frames of the window that Whisper was trained with.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 const END: &str = "<|endoftext|>";
 const START: &str = "<|startoftranscript|>";
 const NO_TIMESTAMPS: &str = "<|notimestamps|>";
+const BEFORE: &str = "<|startofprev|>";
 /// The newer name of it, and the older one.
 const NO_SPEECH: [&str; 2] = ["<|nospeech|>", "<|nocaptions|>"];
 /// Where the ordinary tokens of the English models end; those of others have one more.
@@ -32,18 +33,34 @@ struct Added {
 #[derive(Deserialize)]
 struct Model {
     vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+/// Both forms that `tokenizer.json` has had.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Text(String),
+    Pair(String, String),
 }
 
 /// See the module.
 pub struct Tokens {
     /// What each stands for; nothing for the special ones.
     pieces: Vec<Vec<u8>>,
+    /// Which two pieces are put together, and how early.
+    merges: HashMap<(Vec<u8>, Vec<u8>), usize>,
     pub end: u32,
     /// What the decoder begins with, in order.
     pub prompt: Vec<u32>,
+    /// Comes before what was said before; most models have it.
+    before: Option<u32>,
     /// How likely it is after the first of the prompt says whether anything is said.
     pub no_speech: Option<u32>,
 }
+
+/// What is said before costs a little each time that a stretch is heard: so many tokens, at most.
+const BEFORE_MAX: usize = 40;
 
 /// Tokens that make one word, as a range, and its text without spaces around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +94,13 @@ impl Tokens {
                 *piece = known.collect::<Option<_>>().ok_or_else(|| format!("its tokenizer's piece {text:?} is not made of bytes"))?;
             }
         }
-        Ok(Self { pieces, end, prompt, no_speech: NO_SPEECH.into_iter().find_map(known) })
+        let raw = |text: &str| text.chars().map(|character| bytes.get(&character).copied()).collect::<Option<Vec<u8>>>();
+        let merge = |merge: &Merge| match merge {
+            Merge::Text(text) => text.split_once(' ').and_then(|(one, other)| Some((raw(one)?, raw(other)?))),
+            Merge::Pair(one, other) => Some((raw(one)?, raw(other)?)),
+        };
+        let merges = file.model.merges.iter().enumerate().filter_map(|(at, text)| Some((merge(text)?, at))).collect();
+        Ok(Self { pieces, merges, end, prompt, before: known(BEFORE), no_speech: NO_SPEECH.into_iter().find_map(known) })
     }
 
     /// The text of these, special ones left out; what is no UTF-8 is replaced.
@@ -106,8 +129,22 @@ impl Tokens {
         words.into_iter().map(word).collect()
     }
 
-    /// How a word is written after a space, in small letters and with a capital: each time the longest piece that fits, which is how the byte-level
-    /// code mostly has it.
+    /// What makes the decoder believe that these words were said before, as many of the first of them as there is room for. Words like those that
+    /// were said are likelier to be heard (`initial_prompt` in openai/whisper's `transcribe.py`).
+    pub fn said_before(&self, words: &[String]) -> Vec<u32> {
+        let (Some(before), Some(comma)) = (self.before, self.spelling(b",")) else { return Vec::new() };
+        let spelled = words.iter().filter_map(|word| self.spellings(word).into_iter().next());
+        let mut said = vec![before];
+        for spelling in spelled {
+            if said.len() + spelling.len() + comma.len() > BEFORE_MAX {
+                break;
+            }
+            said.extend(spelling.iter().chain(&comma));
+        }
+        if said.len() > 1 { said } else { Vec::new() }
+    }
+
+    /// How a word is written after a space, in small letters and with a capital.
     pub fn spellings(&self, word: &str) -> Vec<Vec<u32>> {
         let lower = word.to_lowercase();
         let mut rest = lower.chars();
@@ -115,15 +152,22 @@ impl Tokens {
         [lower, capital].iter().filter_map(|form| self.spelling(format!(" {form}").as_bytes())).collect()
     }
 
-    fn spelling(&self, mut bytes: &[u8]) -> Option<Vec<u32>> {
-        let mut tokens = Vec::new();
-        while !bytes.is_empty() {
-            let fits = (0..).zip(&self.pieces).filter(|(_, piece)| !piece.is_empty() && bytes.starts_with(piece));
-            let (token, piece) = fits.max_by_key(|(_, piece)| piece.len())?;
-            tokens.push(token);
-            bytes = &bytes[piece.len()..];
+    /// As the network has learned it: of all neighbours that can be put together, always the two that come first in the list.
+    fn spelling(&self, bytes: &[u8]) -> Option<Vec<u32>> {
+        let mut parts: Vec<Vec<u8>> = bytes.iter().map(|byte| vec![*byte]).collect();
+        loop {
+            let early = |(at, two): (usize, &[Vec<u8>])| Some((*self.merges.get(&(two[0].clone(), two[1].clone()))?, at));
+            let Some((_, at)) = parts.windows(2).enumerate().filter_map(early).min() else { break };
+            let other = parts.remove(at + 1);
+            parts[at].extend(other);
         }
-        Some(tokens)
+        let token = |part: &Vec<u8>| (0..).zip(&self.pieces).find(|(_, piece)| *piece == part).map(|(token, _)| token);
+        parts.iter().map(token).collect()
+    }
+
+    /// By token: whether a word begins with it.
+    pub fn begins(&self) -> Vec<bool> {
+        self.pieces.iter().map(|piece| piece.first() == Some(&b' ')).collect()
     }
 
     /// Tokens that only together are whole characters.
@@ -160,12 +204,19 @@ mod tests {
         for (character, byte) in bytes_of_characters() {
             vocab.insert(character.to_string(), u32::from(byte));
         }
-        for (piece, id) in [("Ġyou", 256), ("Ġfu", 257), ("Ġfuck", 258), ("ing", 259), ("Ġ\"", 260)] {
+        for (piece, id) in [("Ġyou", 256), ("Ġfu", 257), ("Ġfuck", 258), ("ing", 259), ("Ġ\"", 260), ("uck", 261), ("Ġfucki", 262)] {
             vocab.insert(piece.to_owned(), id);
         }
-        let added = [(ENGLISH_END, END), (50_257, START), (50_361, NO_SPEECH[1]), (50_362, NO_TIMESTAMPS)];
+        // No way leads to the longest.
+        let merges = ["u c", "uc k", "i n", "in g", "Ġ f", "Ġf uck"].map(|merge| serde_json::json!(merge));
+        let merges = [&merges[..], &[serde_json::json!(["Ġf", "u"])]].concat();
+        let added = [(ENGLISH_END, END), (50_257, START), (50_360, BEFORE), (50_361, NO_SPEECH[1]), (50_362, NO_TIMESTAMPS)];
         let added: Vec<_> = added.iter().map(|(id, content)| serde_json::json!({ "id": id, "content": content })).collect();
-        Tokens::read(&serde_json::json!({ "added_tokens": added, "model": { "vocab": vocab } }).to_string()).unwrap()
+        for piece in ["uc", "in", "Ġf"] {
+            let id = vocab.len() as u32;
+            vocab.insert(piece.to_owned(), id);
+        }
+        Tokens::read(&serde_json::json!({ "added_tokens": added, "model": { "vocab": vocab, "merges": merges } }).to_string()).unwrap()
     }
 
     fn spelled(text: &str) -> Vec<u32> {
@@ -177,7 +228,7 @@ mod tests {
         let tokens = tokens();
         assert_eq!((tokens.prompt.as_slice(), tokens.end, tokens.no_speech), (&[50_257, 50_362][..], 50_256, Some(50_361)));
         assert!(Tokens::read("{}").is_err());
-        assert!(Tokens::read(r#"{"added_tokens":[],"model":{"vocab":{}}}"#).err().unwrap().contains(END));
+        assert!(Tokens::read(r#"{"added_tokens":[],"model":{"vocab":{},"merges":[]}}"#).err().unwrap().contains(END));
     }
 
     #[test]
@@ -201,10 +252,23 @@ mod tests {
     }
 
     #[test]
-    fn words_are_spelled_with_their_longest_pieces() {
+    fn what_is_listened_for_was_said_before() {
         let tokens = tokens();
-        assert_eq!(tokens.spellings("Fucking"), [vec![258, 259], spelled(" Fuck").into_iter().chain([259]).collect()]);
+        let comma = u32::from(b',');
+        let said = [vec![50_360, 258, 259, comma], spelled(" you,")].concat();
+        assert_eq!(tokens.said_before(&["fucking".into(), "you".into()]), said);
+        assert!(tokens.said_before(&[]).is_empty());
+        let many = vec!["fucking".to_owned(); 100];
+        assert_eq!(tokens.said_before(&many), [vec![50_360], [258, 259, comma].repeat(13)].concat());
+    }
+
+    #[test]
+    fn words_are_spelled_as_the_network_has_learned_it() {
+        let tokens = tokens();
+        let capital = |rest: &[u32]| [spelled(" F"), rest.to_vec()].concat();
+        assert_eq!(tokens.spellings("Fucking"), [vec![258, 259], capital(&[261, 259])]);
         assert_eq!(tokens.spellings("fun")[0], [257, u32::from(b'n')]);
         assert!(tokens.spellings("fu\u{e9}").iter().all(|spelling| tokens.text(spelling).to_lowercase() == " fu\u{e9}"));
+        assert_eq!(tokens.begins().iter().filter(|begins| **begins).count(), 7);
     }
 }
