@@ -69,7 +69,7 @@ pub struct Taken {
     names: Vec<(Arc<str>, Arc<str>)>,
     sources: Vec<Arc<Source>>,
     since: Micros,
-    /// Inputs of this hour that are not here since there was no room for their names.
+    /// Inputs, ever, that are not here since there was no room for their names.
     pub left_out: u64,
 }
 

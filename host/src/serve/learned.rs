@@ -42,7 +42,7 @@ pub struct Learned {
     /// Who was asked again.
     pub policy: Option<String>,
     pub inputs: u64,
-    /// Inputs of the hour that could not be asked about.
+    /// Inputs that could not be kept, since the host began.
     pub left_out: u64,
     /// When the first was asked, on the host's clock.
     pub since: Option<Micros>,

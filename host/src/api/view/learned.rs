@@ -39,7 +39,7 @@ pub struct HourView {
     pub inputs: u64,
     /// When the first of them was asked, Unix microseconds: at most an hour ago, later where there was no room for more or the host began.
     pub since: Option<i64>,
-    /// Questions that could not be kept.
+    /// Questions that could not be kept, since the host began: of too many labels or sources.
     pub left_out: u64,
     /// Why not all of it, or nothing, was judged once more.
     pub why_not: Option<String>,
