@@ -95,6 +95,32 @@ export function watchSounds() {
   addEventListener("DOMContentLoaded", () => new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true }));
 }
 
+/** In the page, before anything of it runs: keeps its connections, for [`concealed`]. */
+export function keepConnections() {
+  const Connection = globalThis.RTCPeerConnection;
+  globalThis.connections = [];
+  globalThis.RTCPeerConnection = class extends Connection {
+    constructor(...given) {
+      super(...given);
+      globalThis.connections.push(this);
+    }
+  };
+}
+
+/** Of the sound that came to a page: its samples, and those that the browser made up because nothing came in time, put in or left out. */
+export const concealed = (page) => page.evaluate(async () => {
+  const sums = { samples: 0, concealed: 0, stretched: 0 };
+  for (const connection of globalThis.connections) {
+    for (const report of (await connection.getStats()).values()) {
+      if (report.type !== "inbound-rtp" || report.kind !== "audio") continue;
+      sums.samples += report.totalSamplesReceived ?? 0;
+      sums.concealed += (report.concealedSamples ?? 0) - (report.silentConcealedSamples ?? 0);
+      sums.stretched += (report.insertedSamplesForDeceleration ?? 0) + (report.removedSamplesForAcceleration ?? 0);
+    }
+  }
+  return sums;
+});
+
 /** In the page, before anything of it runs: a microphone gives what it has, and nothing makes it better. */
 export function plainMicrophone() {
   const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

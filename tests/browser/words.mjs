@@ -2,16 +2,11 @@
 // on /broadcast; every picture and every sample that reach the other one's /watch are written to files.
 //
 // SETTINGS is JSON: `page` (the host's address), `room`, `camera` (a .y4m, shown over and over), `microphone` (a .wav, played once), `frames` and
-// `sound` (where pictures and pieces of sound go, each behind its length), `seconds` (from the microphone's beginning to the end), and
-// `picture`, if wanted (where both pages go, side by side).
+// `sound` (where pictures and pieces of sound go, each behind its length) and `seconds` (from the microphone's beginning to the end). What came of the
+// sound on its way to the viewer is printed.
 
 import { check, main, text, until, visit, withBrowser } from "./browser.mjs";
-import { MEDIA, PICTURE, SIZE, join, plainMicrophone, sideBySide, watchSounds, watchVideos, writer } from "./media.mjs";
-
-/** When the picture of both pages is taken, after the microphone's beginning. */
-const PICTURE_AFTER_MS = 12_000;
-
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+import { MEDIA, PICTURE, SIZE, concealed, join, keepConnections, plainMicrophone, watchSounds, watchVideos, writer } from "./media.mjs";
 
 await main(async (given) => {
   const settings = JSON.parse(given);
@@ -23,7 +18,9 @@ await main(async (given) => {
     await page.exposeFunction("heard", (pieces) => pieces.forEach(sound.write));
     await page.addInitScript(watchVideos, PICTURE);
     await page.addInitScript(watchSounds);
+    await page.addInitScript(keepConnections);
   };
+  let way = null;
   const his = (page) => page.addInitScript(plainMicrophone);
   await withBrowser([...MEDIA, "--autoplay-policy=no-user-gesture-required"], (theirs) => withBrowser(devices, (ours) =>
     visit(theirs, at("/watch"), (viewer) => visit(ours, at("/broadcast"), async (broadcaster) => {
@@ -33,15 +30,11 @@ await main(async (given) => {
       await until("a picture reaches the viewer", () => frames.written > 0, 60_000);
       await broadcaster.click("#microphone");
       await until("sound reaches the viewer", () => sound.written > 0, 60_000);
-      const begun = Date.now();
-      if (settings.picture) {
-        await sleep(PICTURE_AFTER_MS);
-        await sideBySide(theirs, [broadcaster, viewer], settings.picture);
-      }
-      await sleep(begun + settings.seconds * 1000 - Date.now());
+      await new Promise((done) => setTimeout(done, settings.seconds * 1000));
       check((await text(viewer, "#heard")) === "Sound of Ann", await text(viewer, "#heard"));
+      way = await concealed(viewer);
     }, { viewport: SIZE, before: his }), { viewport: SIZE, before: hers })));
   frames.close();
   sound.close();
-  console.log(JSON.stringify({ pictures: frames.written, pieces: sound.written }));
+  console.log(JSON.stringify(way));
 });

@@ -1,5 +1,6 @@
 //! What a viewer heard of the clip: laid over it by the marks between the sentences, and held against it in pieces of 10 ms.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::Path;
 
@@ -15,13 +16,22 @@ const STEP: usize = RATE / 1000;
 const PURE: f64 = 0.7;
 const MARK_LEVEL: f64 = 500.0;
 /// Marks that belong together lie no farther than this from where the others say, samples: what two browsers stretch or leave out.
-const OFF_MAX: i64 = RATE as i64 / 4;
+const OFF_MAX: i64 = RATE as i64 * 3 / 4;
 /// Softer pieces hold nothing that could be heard or lost: of 16 bits.
 const LOUD: f64 = 300.0;
 /// A piece that is softer than this share of what was said is not heard: −16 dB.
 const SILENT: f64 = 0.16;
 /// One is as it was between these.
 const INTACT: Range<f64> = 0.4..2.5;
+/// What is softer is alike, of 16 bits.
+const SOFT: f64 = 100.0;
+/// A piece is looked for by so many on each side, a word by so many on either; in so many steps of 5 ms to each side.
+const CONTEXT: usize = 60;
+const AROUND: usize = 100;
+const LAGS: i64 = 100;
+const LAG_STEP: i64 = 5 * STEP as i64;
+/// Where what lies before a word and what lies behind it are farther apart than they were by more than this, sound is missing or too much in it.
+const TORN: i64 = 8 * LAG_STEP;
 /// So many pieces on each side of a bad word belong to it.
 const BESIDE: usize = 25;
 
@@ -97,11 +107,15 @@ impl Laid {
     /// When fewer than two do.
     pub fn over(of: &[usize], heard: &[usize]) -> Result<Self> {
         let pairs = |by: i64| {
-            let near = |mark: &usize| heard.iter().copied().find(|heard| (*heard as i64 - *mark as i64 - by).abs() <= OFF_MAX);
-            of.iter().filter_map(|mark| Some((*mark, near(mark)?))).collect::<Vec<_>>()
+            let off = |mark: usize, heard: usize| (heard as i64 - mark as i64 - by).abs();
+            let nearest = |mark: usize| heard.iter().copied().min_by_key(|heard| off(mark, *heard));
+            let near = |mark: usize| nearest(mark).filter(|heard| off(mark, *heard) <= OFF_MAX);
+            let pairs: Vec<(usize, usize)> = of.iter().filter_map(|&mark| Some((mark, near(mark)?))).collect();
+            let all: i64 = pairs.iter().map(|&(mark, heard)| off(mark, heard)).sum();
+            (pairs, all)
         };
         let apart = of.iter().flat_map(|mark| heard.iter().map(|heard| *heard as i64 - *mark as i64));
-        let laid = apart.map(pairs).max_by_key(Vec::len).unwrap_or_default();
+        let (laid, _) = apart.map(pairs).max_by_key(|(pairs, off)| (pairs.len(), Reverse(*off))).unwrap_or_default();
         ensure!(laid.len() >= 2, "of {} marks {} are heard: {heard:?}", of.len(), laid.len());
         Ok(Self(laid))
     }
@@ -135,6 +149,8 @@ pub struct Word {
     pub found: f64,
     pub pieces: usize,
     pub silent: usize,
+    /// Sound got lost or was put in right there, so that it is not sure which piece is which: those count that fit it best.
+    pub torn: bool,
 }
 
 impl Word {
@@ -152,35 +168,95 @@ pub struct Heard {
     pub intact: usize,
 }
 
-fn level(samples: &[i16]) -> f64 {
-    (samples.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / samples.len().max(1) as f64).sqrt()
+/// How loud a sound is about any of its samples.
+struct Levels(Vec<f64>);
+
+impl Levels {
+    fn of(samples: &[i16]) -> Self {
+        let sums = samples.iter().scan(0.0, |sum, &sample| {
+            *sum += f64::from(sample).powi(2);
+            Some(*sum)
+        });
+        Self(std::iter::once(0.0).chain(sums).collect())
+    }
+
+    /// Of a piece that begins there; nothing is where nothing was recorded.
+    fn at(&self, place: i64) -> f64 {
+        let within = |at: i64| self.0[at.clamp(0, self.0.len() as i64 - 1) as usize];
+        ((within(place + CHUNK as i64) - within(place)) / CHUNK as f64).max(0.0).sqrt()
+    }
+}
+
+/// Both sounds, piece by piece.
+struct Pair<'a> {
+    laid: &'a Laid,
+    /// How loud each piece was.
+    was: Vec<f64>,
+    /// Whether a piece is of a bad word, or beside one.
+    beside: Vec<bool>,
+    heard: Levels,
+}
+
+impl Pair<'_> {
+    fn place(&self, number: usize) -> i64 {
+        self.laid.place(number * CHUNK) as i64
+    }
+
+    /// By how much the pieces near a place come later than the marks say: where they are most like what was said.
+    fn lag(&self, near: Range<usize>) -> i64 {
+        let near: Vec<(f64, i64)> = (near.start..near.end.min(self.was.len()))
+            .filter(|number| !self.beside[*number])
+            .map(|number| (self.was[number], self.place(number)))
+            .collect();
+        let unlike = |lag: i64| near.iter().map(|(was, at)| ((was + SOFT) / (self.heard.at(at + lag) + SOFT)).ln().abs()).sum::<f64>();
+        let lags = (-LAGS..=LAGS).map(|steps| (unlike(steps * LAG_STEP), steps * LAG_STEP));
+        // Of those that are as good, the least.
+        lags.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.abs().cmp(&b.1.abs()))).map_or(0, |(_, lag)| lag)
+    }
+
+    /// How loud a piece is to what it was.
+    fn ratio(&self, number: usize, lag: i64) -> f64 {
+        self.heard.at(self.place(number) + lag) / self.was[number]
+    }
+
+    /// Of some pieces, those that are silent, and whether it is not sure which are which.
+    fn silent(&self, word: &Range<usize>, loud: &[usize], gain: f64) -> (usize, bool) {
+        let count = |lag: i64| loud.iter().filter(|number| self.ratio(**number, lag) < SILENT * gain).count();
+        let (begin, end) = (word.start.saturating_sub(BESIDE), word.end + BESIDE);
+        let before = self.lag(begin.saturating_sub(AROUND)..begin);
+        let behind = self.lag(end..end + AROUND);
+        let (least, most) = (before.min(behind), before.max(behind));
+        if most - least > TORN {
+            let lags = (0..=(most - least) / LAG_STEP).map(|steps| least + steps * LAG_STEP);
+            return (lags.map(count).max().unwrap_or_default(), true);
+        }
+        (count((before + behind) / 2), false)
+    }
 }
 
 /// Holds what was heard against what was said, and against what is muted of the whole clip.
+///
+/// Browsers stretch and shrink what they play, and a busy machine loses some of it, so each piece is looked for about its place.
 pub fn judge(sound: &[i16], said: &[Said], mutes: &[(Micros, Micros)], heard: &[i16], laid: &Laid) -> Heard {
     let end = sound.len() / CHUNK;
-    let pieces: Vec<(f64, f64)> = (0..end)
-        .map(|number| {
-            let place = laid.place(number * CHUNK);
-            (level(&sound[number * CHUNK..(number + 1) * CHUNK]), heard.get(place..place + CHUNK).map_or(0.0, level))
-        })
-        .collect();
     let of = |word: &Said| word.at.start.div_ceil(CHUNK)..(word.at.end / CHUNK).min(end);
-    let beside = |number: usize| said.iter().map(of).any(|word| (word.start.saturating_sub(BESIDE)..word.end + BESIDE).contains(&number));
-    let is_loud = |number: &usize| pieces[*number].0 > LOUD;
-    let rest: Vec<usize> = (0..end).filter(is_loud).filter(|number| !beside(*number)).collect();
-    let ratio = |number: &usize| pieces[*number].1 / pieces[*number].0;
-    let mut ratios: Vec<f64> = rest.iter().map(ratio).collect();
+    let by = |number: usize| said.iter().map(of).any(|word| (word.start.saturating_sub(BESIDE)..word.end + BESIDE).contains(&number));
+    let raw = Levels::of(sound);
+    let was: Vec<f64> = (0..end).map(|number| raw.at((number * CHUNK) as i64)).collect();
+    let pair = Pair { laid, was, beside: (0..end).map(by).collect(), heard: Levels::of(heard) };
+    let is_loud = |number: &usize| pair.was[*number] > LOUD;
+    let rest = (0..end).filter(is_loud).filter(|number| !pair.beside[*number]);
+    let mut ratios: Vec<f64> = rest.map(|number| pair.ratio(number, pair.lag(number.saturating_sub(CONTEXT)..number + CONTEXT))).collect();
     ratios.sort_unstable_by(f64::total_cmp);
     // As loud as most of it is.
     let gain = ratios.get(ratios.len() / 2).copied().unwrap_or(1.0).max(0.05);
     let word = |said: &Said| {
         let loud: Vec<usize> = of(said).filter(is_loud).collect();
-        let silent = loud.iter().filter(|number| ratio(number) < SILENT * gain).count();
-        Word { word: said.word.clone(), found: muted(said, mutes), pieces: loud.len(), silent }
+        let (silent, torn) = pair.silent(&of(said), &loud, gain);
+        Word { word: said.word.clone(), found: muted(said, mutes), pieces: loud.len(), silent, torn }
     };
-    let intact = rest.iter().filter(|number| INTACT.contains(&(ratio(number) / gain))).count();
-    Heard { words: said.iter().map(word).collect(), rest: rest.len(), intact }
+    let intact = ratios.iter().filter(|ratio| INTACT.contains(&(**ratio / gain))).count();
+    Heard { words: said.iter().map(word).collect(), rest: ratios.len(), intact }
 }
 
 /// The share of a word's time that lies in a mute.
@@ -196,11 +272,12 @@ mod tests {
 
     use super::*;
 
-    /// Five seconds with a mark in each, and something else to hear behind it.
+    /// Five seconds with a mark in each, and something else to hear behind it, now louder and now softer.
     fn sound() -> Vec<i16> {
+        let mut random = fastrand::Rng::with_seed(1);
         let second = |_: u64| {
             let mark = (0..MARK as u64).flat_map(|chunk| tone(chunk, MARK_HERTZ, 9000.0));
-            let speech = (MARK as u64..90).flat_map(|chunk| tone(chunk, 440.0, 4000.0));
+            let speech = (MARK as u64..90).flat_map(|chunk| tone(chunk, 440.0, random.f64() * 7000.0 + 1000.0));
             mark.chain(speech).chain([0; 10 * CHUNK]).collect::<Vec<i16>>()
         };
         (0..5).flat_map(second).collect()

@@ -5,6 +5,7 @@
 
 mod clip;
 mod heard;
+mod live;
 mod shown;
 mod strain;
 
@@ -15,17 +16,15 @@ use scrim_host::censor::{self, Job, areas};
 use scrim_host::config::Config;
 use scrim_host::geometry::Rect;
 use scrim_host::host::Host;
-use scrim_host::media::frame::Micros;
+use scrim_host::media::frame::{Frame, Matrix, Micros, Range};
 use scrim_host::media::picture;
-use scrim_host::vision::color::Rgb;
+use scrim_host::vision::color::{Rgb, frame_from_rgb, rgb_from_frame};
 use scrim_host::vision::cover::Style;
-use scrim_tests::browser::{root, script};
+use scrim_tests::browser::root;
 use scrim_tests::built;
-use scrim_tests::livekit::{Server, alone};
+use scrim_tests::livekit::alone;
+use scrim_tests::ribbon;
 use scrim_tests::seen;
-use scrim_tests::served::Served;
-use scrim_tests::sound::RATE;
-use serde_json::json;
 
 use self::clip::Clip;
 use self::heard::{Heard, Laid};
@@ -34,15 +33,16 @@ use self::strain::Strain;
 
 /// Far from any colour of the page.
 const COVER: Rgb = Rgb([0x20, 0xc0, 0x40]);
-/// More than the default, as two browsers, a server, a reader and a recogniser share what this runs on.
-const DELAY_MS: u32 = 4000;
-/// How long it is listened and looked to after the clip and the delay.
-const AFTER_S: usize = 2;
+/// How often it is run where the machine loses so much sound that nothing can be said of it.
+const TRIES: usize = 3;
 /// Least share of each word that the whole pass finds, and of the rest.
 const HIDDEN_MIN: f64 = 0.95;
 const INTACT_MIN: f64 = 0.95;
 /// Share of a word's time from which the whole pass has found it: its own edges are off by more or less.
 const FOUND: f64 = 0.5;
+
+/// The frame that the docs show.
+const PICTURED: u16 = 60;
 
 /// What the pass over the whole clip covers of each frame, and mutes.
 struct Whole {
@@ -71,49 +71,29 @@ fn bad_words_reach_no_viewer_and_the_rest_does() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
-    for name in ["whole", "data"] {
-        std::fs::create_dir(path(name))?;
-    }
+    std::fs::create_dir(path("whole"))?;
     let clip = Clip::make()?;
     clip.write(&path("camera.y4m"), &path("microphone.wav"), &path("both.mkv"))?;
     let whole = whole(&path("whole"), &path("both.mkv"))?;
     ensure!(whole.covers.len() == clip.frames.len(), "{} of {} frames came out", whole.covers.len(), clip.frames.len());
-
-    let server = Server::start(folder.path())?;
-    let served = Served::start_livekit(&path("data"), &server, "")?;
-    let room = json!({
-        "name": "studio", "detectors": [], "read": true, "listen": true, "speech_delay_ms": DELAY_MS, "style": "solid", "color": "#20c040",
-    });
-    served.json("POST", "/v1/rooms", &room)?.expect(201)?;
-    let bless = std::env::var_os("SCRIM_BLESS").is_some();
-    let settings = json!({
-        "page": served.url(""),
-        "room": "studio",
-        "camera": path("camera.y4m"),
-        "microphone": path("microphone.wav"),
-        "frames": path("frames"),
-        "sound": path("sound"),
-        "seconds": clip.sound.len() / RATE + DELAY_MS as usize / 1000 + AFTER_S,
-        "picture": bless.then(|| path("pages.png")),
-    });
-    let status = script("words.mjs", &[&settings.to_string()])?.status().context("`node` could not be run")?;
-    let log = || std::fs::read_to_string(served.data_dir.join("serve.log")).unwrap_or_default();
-    ensure!(status.success(), "words.mjs ended with {status}\nthe server: {}\nthe host: {}", server.log(), log());
-    let strain = Strain::of(&served)?;
-
-    let sound = heard::read(&path("sound"))?;
-    let laid = Laid::over(&heard::marks(&clip.sound), &heard::marks(&sound))?;
-    println!("{} marks are heard, stretched by {:.0} ms at most", laid.marks(), laid.stretched());
-    let heard = heard::judge(&clip.sound, &clip.said, &whole.mutes, &sound, &laid);
-    let shown = shown::judge(&seen::read(&path("frames"))?, &clip, &whole.covers, COVER)?;
-    if let Some(keep) = std::env::var_os("SCRIM_KEEP") {
-        keep_all(Path::new(&keep), folder.path())?;
-    }
-    let outcome = tell_sound(&heard, &strain).and(tell_pictures(&shown, &strain));
-    ensure!(outcome.is_ok(), "{:#}\nthe host: {}", outcome.err().context("a fault")?, log());
-    served.terminate(std::time::Duration::from_secs(20))?;
-    if bless {
-        std::fs::copy(path("pages.png"), root().join("docs/words-live.png"))?;
+    for left in (0..TRIES).rev() {
+        let ran = live::run(&clip, folder.path())?;
+        let shown = shown::judge(&ran.pictures, &clip, &whole.covers, COVER)?;
+        tell_pictures(&shown, &ran.strain).with_context(|| format!("the host: {}", ran.log))?;
+        // What was heard of half of it can't be laid over the whole; nobody is asked again because of a word that was heard.
+        if ran.strain.is_spoilt() {
+            ensure!(left > 0, "this machine is too busy for sound: {:?}", ran.strain);
+            println!("this machine was too busy for sound, by the host's and the browser's own count; once more");
+            continue;
+        }
+        let laid = Laid::over(&heard::marks(&clip.sound), &heard::marks(&ran.sound))?;
+        println!("{} marks are heard, stretched by {:.0} ms at most", laid.marks(), laid.stretched());
+        let heard = heard::judge(&clip.sound, &clip.said, &whole.mutes, &ran.sound, &laid);
+        tell_sound(&heard, &ran.strain).with_context(|| format!("the host: {}", ran.log))?;
+        if std::env::var_os("SCRIM_BLESS").is_some() {
+            std::fs::write(root().join("docs/words-live.png"), side_by_side(&clip, &ran.pictures)?)?;
+        }
+        break;
     }
     Ok(())
 }
@@ -122,16 +102,18 @@ fn tell_sound(heard: &Heard, strain: &Strain) -> Result<()> {
     let is_found = |word: &&heard::Word| word.found >= FOUND;
     for word in &heard.words {
         println!(
-            "said: {:9} {:3.0} % of it muted in the whole clip, {:3.0} % not heard by the viewer ({} of {} pieces of 10 ms)",
+            "said: {:9} {:3.0} % of it muted in the whole clip, {:3.0} % not heard by the viewer ({} of {} pieces of 10 ms){}",
             word.word,
             100.0 * word.found,
             100.0 * word.share(),
             word.silent,
-            word.pieces
+            word.pieces,
+            if word.torn { ", in which sound got lost or was put in" } else { "" }
         );
     }
     let rest = heard.intact as f64 / heard.rest.max(1) as f64;
     let found = heard.words.iter().filter(is_found).count();
+    let whole = heard.words.iter().filter(is_found).filter(|word| !word.torn).count();
     println!(
         "said: {found} of {} bad words are found in the whole clip; of the rest {:.1} % is intact ({} of {} pieces)",
         heard.words.len(),
@@ -143,7 +125,8 @@ fn tell_sound(heard: &Heard, strain: &Strain) -> Result<()> {
     for word in heard.words.iter().filter(is_found) {
         ensure!(word.share() >= HIDDEN_MIN, "{} can be heard: {word:?}", word.word);
     }
-    let least = INTACT_MIN - strain.sound();
+    ensure!(whole == found || strain.loses(), "{whole} of {found} words came as a whole, and nobody lost any sound");
+    let least = INTACT_MIN - strain.sound(heard.rest);
     ensure!(rest >= least, "{rest:.3} of the other sound is as it was, {least:.3} were to be");
     Ok(())
 }
@@ -161,10 +144,11 @@ fn tell_pictures(shown: &Shown, strain: &Strain) -> Result<()> {
     }
     let rest = shown.intact as f64 / shown.rest.max(1) as f64;
     println!(
-        "shown: of the rest {:.1} % is intact ({} of {} squares); of other words {:.1} % ({} of {})",
+        "shown: of the rest {:.1} % is intact ({} of {} squares; the whole clip's pass leaves {:.1} % alone); of other words {:.1} % ({} of {})",
         100.0 * rest,
         shown.intact,
         shown.rest,
+        100.0 * shown.left as f64 / shown.rest.max(1) as f64,
         100.0 * shown.readable as f64 / shown.others.max(1) as f64,
         shown.readable,
         shown.others
@@ -183,14 +167,13 @@ fn tell_pictures(shown: &Shown, strain: &Strain) -> Result<()> {
     Ok(())
 }
 
-/// For whoever wants to see and hear it: the pictures as files, the sound, and what was played.
-fn keep_all(to: &Path, from: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for name in ["sound", "microphone.wav", "both.mkv"] {
-        std::fs::copy(from.join(name), to.join(name))?;
-    }
-    for (place, frame) in seen::read(&from.join("frames"))?.iter().enumerate() {
-        std::fs::write(to.join(format!("{place:04}.jpg")), picture::encode_jpeg(frame, 92)?)?;
-    }
-    Ok(())
+/// One frame of the page as the camera showed it, beside what the viewer saw of it.
+fn side_by_side(clip: &Clip, pictures: &[Frame]) -> Result<Vec<u8>> {
+    let shows = |picture: &&Frame| ribbon::read(picture.planes()[0], picture.width, picture.height) == Some(PICTURED);
+    let picture = pictures.iter().find(shows).context("the frame was not shown")?;
+    let (raw, (width, height)) = (&clip.frames[usize::from(PICTURED)], seen::SIZE);
+    let [left, right] = [raw, picture].map(rgb_from_frame);
+    let rows = left.chunks_exact(3 * width).zip(right.chunks_exact(3 * width)).flat_map(|(left, right)| [left, right]);
+    let both = rows.flatten().copied().collect::<Vec<u8>>();
+    Ok(picture::encode_png(&frame_from_rgb(raw.seq, raw.at, 2 * width, height, &both, Range::Full, Matrix::Bt601))?)
 }

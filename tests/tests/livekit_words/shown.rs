@@ -43,6 +43,8 @@ pub struct Shown {
     /// Squares that no bad word touches, and those of them that are as they were.
     pub rest: usize,
     pub intact: usize,
+    /// Those that the pass over the whole clip leaves alone.
+    pub left: usize,
     /// Other words, and those of them of which nothing is covered.
     pub others: usize,
     pub readable: usize,
@@ -87,9 +89,7 @@ pub fn judge(pictures: &[Frame], clip: &Clip, whole: &[Vec<Rect>], cover: Rgb) -
                 counted.missed_covered += usize::from(is_covered);
             }
         }
-        let (rest, intact) = squares(&clip.frames[usize::from(number)], picture, words, &covered);
-        shown.rest += rest;
-        shown.intact += intact;
+        squares(&clip.frames[usize::from(number)], picture, words, (&covered, found), &mut shown);
     }
     Ok(shown)
 }
@@ -103,23 +103,22 @@ fn share_of(area: &Rect, covers: &[Rect]) -> f32 {
     covered_share(&covers.iter().map(part).filter(|part| !part.is_empty()).map(within).collect::<Vec<_>>())
 }
 
-/// Squares that touch no bad word, and those of them that look as they did.
-fn squares(raw: &Frame, picture: &Frame, words: &[Drawn], covered: &Covered) -> (usize, usize) {
+/// Counts the squares that touch no bad word, those of them that look as they did, and those that the whole pass does not touch either.
+fn squares(raw: &Frame, picture: &Frame, words: &[Drawn], (covered, whole): (&Covered, &[Rect]), shown: &mut Shown) {
     let (width, height) = (picture.width, picture.height);
     let full = |luma: u8| if raw.range == Range::Limited { (f32::from(luma) - 16.0) * 255.0 / 219.0 } else { f32::from(luma) };
     let (before, after) = (raw.planes()[0], picture.planes()[0]);
-    let (mut rest, mut intact) = (0, 0);
     for (y, x) in (0..height / BLOCK).flat_map(|y| (0..width / BLOCK).map(move |x| (y * BLOCK, x * BLOCK))) {
         let area = Rect::new(x as f32 / width as f32, y as f32 / height as f32, BLOCK as f32 / width as f32, BLOCK as f32 / height as f32);
         if words.iter().any(|word| is_bad(word) && !word.area.intersection(&area).is_empty()) {
             continue;
         }
-        rest += 1;
+        shown.rest += 1;
+        shown.left += usize::from(share_of(&area, whole) < 0.1);
         let rows = (y..y + BLOCK).map(|row| row * width + x..row * width + x + BLOCK);
         let unlike: f32 = rows.flatten().map(|at| (full(before[at]) - f32::from(after[at])).abs()).sum();
-        intact += usize::from(unlike <= CODED * (BLOCK * BLOCK) as f32 && covered.share(&area) < 0.1);
+        shown.intact += usize::from(unlike <= CODED * (BLOCK * BLOCK) as f32 && covered.share(&area) < 0.1);
     }
-    (rest, intact)
 }
 
 #[cfg(test)]
