@@ -5,49 +5,9 @@
 // SETTINGS is JSON: `page` (the host's address), `server`, `room`, `camera` (a .y4m), `frames` (where the pictures go: JPEGs, each behind
 // its length), `direct` (two tokens of a room that nobody moderates, to compare with), `seconds`, `picture` (where both pages go, side by side).
 
-import { closeSync, openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { check, main, text, until, visit, withBrowser } from "./browser.mjs";
-
-const MEDIA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--disable-features=WebRtcHideLocalIpsWithMdns"];
-const SIZE = { width: 900, height: 590 };
-/** 640×480, as it is written down. */
-const PICTURE = { width: 640, height: 480, quality: 0.92 };
-
-/**
- * In the page, before anything of it runs: each picture of each video that is put into `#tiles` or made by the test, as it arrives. The first
- * may be read a few milliseconds after the track's; none is shown before.
- */
-function watchVideos({ width, height, quality }) {
-  const seen = new WeakSet();
-  globalThis.pictures = 0;
-  globalThis.watchTrack = async (track, tell) => {
-    const { readable } = new MediaStreamTrackProcessor({ track, maxBufferSize: 60 });
-    const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
-    const reader = readable.getReader();
-    for (;;) {
-      const { value: frame, done } = await reader.read();
-      if (done) return;
-      globalThis.pictures += 1;
-      if (tell) context.drawImage(frame, 0, 0, width, height);
-      frame.close();
-      if (!tell) continue;
-      const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg", quality })).arrayBuffer());
-      let text = "";
-      for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-      await tell(btoa(text));
-    }
-  };
-  const look = () => {
-    for (const video of document.querySelectorAll("#tiles video")) {
-      const [track] = video.srcObject?.getVideoTracks() ?? [];
-      if (!track || seen.has(track)) continue;
-      seen.add(track);
-      watchTrack(track, globalThis.shown);
-    }
-  };
-  addEventListener("DOMContentLoaded", () => new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true }));
-}
+import { MEDIA, PICTURE, SIZE, join, sideBySide, watchVideos, writer } from "./media.mjs";
 
 /** How many pictures come the direct way in so many seconds. */
 async function direct(broadcaster, viewer, { server, direct: tokens, seconds }) {
@@ -72,13 +32,6 @@ async function direct(broadcaster, viewer, { server, direct: tokens, seconds }) 
   return after - before;
 }
 
-async function join(page, name) {
-  await page.waitForSelector("#join-form", { state: "visible" });
-  await page.fill("#name", name);
-  await page.press("#name", "Enter");
-  await until(`${name} has joined`, async () => (await page.getAttribute("#status", "data-state")) === "live");
-}
-
 /** The server goes, and comes: both pages say so, and pictures come again. */
 async function comesBack(broadcaster, viewer) {
   const states = (page) => page.getAttribute("#status", "data-state");
@@ -92,32 +45,14 @@ async function comesBack(broadcaster, viewer) {
   await until("pictures come again", async () => (await shown()) > before + 30, 60_000);
 }
 
-/** Both pages in one picture, smaller than they are. */
-async function sideBySide(browser, pages, path) {
-  const width = 694, height = Math.round((SIZE.height * width) / SIZE.width);
-  const shots = await Promise.all(pages.map(async (page) => `data:image/png;base64,${(await page.screenshot()).toString("base64")}`));
-  const page = await browser.newPage({ viewport: { width: 2 * width + 12, height } });
-  const images = shots.map((shot) => `<img src="${shot}" width="${width}">`).join("");
-  await page.setContent(`<body style="margin:0;display:flex;gap:12px;background:#888">${images}`);
-  await page.screenshot({ path });
-  await page.close();
-}
-
 await main(async (given) => {
   const settings = JSON.parse(given);
-  const file = openSync(settings.frames, "w");
-  let written = 0;
-  const write = (base64) => {
-    written += 1;
-    const bytes = Buffer.from(base64, "base64"), length = Buffer.alloc(4);
-    length.writeUInt32LE(bytes.length);
-    writeSync(file, Buffer.concat([length, bytes]));
-  };
+  const frames = writer(settings.frames);
   const camera = [...MEDIA, `--use-file-for-fake-video-capture=${settings.camera}`];
   const at = (path) => `${settings.page}${path}?room=${settings.room}`;
   await withBrowser([...MEDIA, "--autoplay-policy=no-user-gesture-required"], (theirs) => withBrowser(camera, (ours) => {
     const before = async (page) => {
-      await page.exposeFunction("shown", write);
+      await page.exposeFunction("shown", frames.write);
       await page.addInitScript(watchVideos, PICTURE);
     };
     return visit(theirs, at("/watch"), (viewer, hers) => visit(ours, at("/broadcast"), async (broadcaster, his) => {
@@ -140,13 +75,13 @@ await main(async (given) => {
       check((await text(broadcaster, "#view")) === "as viewers see it", await text(broadcaster, "#view"));
       await until("qualities", async () => (await text(viewer, "#quality")) && (await text(broadcaster, "#quality")), 20_000);
       await sideBySide(theirs, [broadcaster, viewer], settings.picture);
-      ways.calm = written;
+      ways.calm = frames.written;
 
       const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
       console.log("make trouble");
       check(!(await answers.next()).done, "nobody says that the trouble is over");
       process.stdin.destroy();
-      ways.troubled = written;
+      ways.troubled = frames.written;
 
       await broadcaster.click("#microphone");
       await until("the sound is told", async () => (await text(viewer, "#heard")) === "Sound of Ann");
@@ -161,9 +96,9 @@ await main(async (given) => {
       await broadcaster.click("#leave");
       await until("nobody is live again", async () => (await text(viewer, "#nobody")) === "nobody is live");
       await until("the broadcaster can join again", () => broadcaster.isVisible("#join-form"));
-      ways.written = written;
+      ways.written = frames.written;
       console.log(JSON.stringify(ways));
     }, { viewport: SIZE }), { viewport: SIZE, before });
   }));
-  closeSync(file);
+  frames.close();
 });

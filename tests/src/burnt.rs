@@ -18,14 +18,24 @@ const BRIGHT: u8 = 90;
 const CONTRAST_MIN: i32 = 25;
 
 fn bits(number: u16) -> impl Iterator<Item = bool> {
-    let gray = number ^ (number >> 1);
+    let gray = gray(number);
     let word = (u32::from(gray) << CHECK) | u32::from(checksum(gray));
     let inner = (0..NUMBER + CHECK).rev().map(move |bit| word >> bit & 1 == 1);
     std::iter::once(true).chain(inner).chain(std::iter::once(false))
 }
 
+/// A code in which neighbours differ in one bit.
+pub(crate) fn gray(number: u16) -> u16 {
+    number ^ (number >> 1)
+}
+
+/// The number of a code.
+pub(crate) fn ungray(gray: u16) -> u16 {
+    (0..u16::BITS).fold(0, |number, shift| number ^ (gray >> shift))
+}
+
 /// CRC-8 (polynomial 0x07) of two bytes, begun at 0xff so that nothing is not the number 0.
-fn checksum(number: u16) -> u8 {
+pub(crate) fn checksum(number: u16) -> u8 {
     number
         .to_be_bytes()
         .iter()
@@ -64,10 +74,7 @@ pub fn read(luma: &[u8], width: usize, height: usize) -> Option<u16> {
     }
     let word = (1..COLUMNS - 1).fold(0_u32, |word, index| (word << 1) | u32::from(mean(index) > (bright + dark) / 2));
     let gray = (word >> CHECK) as u16;
-    if checksum(gray) != word as u8 {
-        return None;
-    }
-    Some((0..NUMBER).fold(0, |number, shift| number ^ (gray >> shift)))
+    (checksum(gray) == word as u8).then(|| ungray(gray))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod peer;
 pub mod portrait;
 pub mod publisher;
 pub mod recorded;
+pub mod ribbon;
 pub mod seen;
 pub mod served;
 pub mod sim;

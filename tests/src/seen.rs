@@ -51,15 +51,23 @@ impl Clip {
     /// # Errors
     /// When it can't be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let (width, height) = SIZE;
-        let mut to = BufWriter::new(File::create(path)?);
-        writeln!(to, "YUV4MPEG2 W{width} H{height} F{RATE}:1 Ip A1:1 C420mpeg2")?;
-        for frame in &self.frames {
-            to.write_all(b"FRAME\n")?;
-            to.write_all(frame.data())?;
-        }
-        Ok(to.flush()?)
+        write(&self.frames, RATE, path)
     }
+}
+
+/// Frames of [`SIZE`] as a camera's file for Chromium.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write(frames: &[Frame], rate: u32, path: &Path) -> Result<()> {
+    let (width, height) = SIZE;
+    let mut to = BufWriter::new(File::create(path)?);
+    writeln!(to, "YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420mpeg2")?;
+    for frame in frames {
+        to.write_all(b"FRAME\n")?;
+        to.write_all(frame.data())?;
+    }
+    Ok(to.flush()?)
 }
 
 /// The pictures that a script has written: JPEGs, each behind its length.
@@ -138,14 +146,14 @@ pub fn judge(shown: &[Frame], clip: &Clip, cover: Rgb) -> Result<Verdict> {
 }
 
 /// Which pixels have the cover's colour.
-struct Covered {
+pub struct Covered {
     width: usize,
     height: usize,
     pixels: Vec<bool>,
 }
 
 impl Covered {
-    fn of(picture: &Frame, cover: Rgb) -> Self {
+    pub fn of(picture: &Frame, cover: Rgb) -> Self {
         let (width, height) = (picture.width, picture.height);
         let [y, cb, cr] = picture.planes();
         let wanted = ycbcr_of(cover, Range::Full, Matrix::Bt601);
@@ -163,7 +171,7 @@ impl Covered {
     }
 
     /// The share of an area's pixels.
-    fn share(&self, area: &Rect) -> f32 {
+    pub fn share(&self, area: &Rect) -> f32 {
         let span = |from: f32, to: f32, side: usize| {
             let at = |edge: f32| ((edge * side as f32).round().max(0.0) as usize).min(side);
             at(from)..at(to)
