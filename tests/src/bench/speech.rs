@@ -27,8 +27,8 @@ use corpus::{Kind, Sentence, is_bad, sentences};
 use voices::{Beside, Spoken, mixed, speak};
 
 const SEED: u64 = 1;
-/// What is added to the score of a bad word's tokens: the first value that was tried. 4 finds more, and is to be held against what it makes up.
-const BONUS: f32 = 2.0;
+/// [`Favoured::bonus`], as the host has it.
+const BONUS: f32 = 0.0;
 const SENTENCES: usize = 180;
 const CONDITIONS: [(&str, Beside); 4] = [
     ("clean", Beside::Nothing),
