@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::page::JudgeId;
 use crate::geometry::Rect;
 use crate::infer::ocr::{Line as ReadLine, ReadWord};
-use crate::media::frame::{Frame, FrameSeq};
+use crate::media::frame::{Frame, FrameSeq, Micros};
 use crate::room::settings::MaskUnit;
 use crate::vision::follow::{Pixels, find, same_block, same_word};
 
@@ -13,9 +13,9 @@ use crate::vision::follow::{Pixels, find, same_block, same_word};
 const SEEK: i32 = 24;
 /// Frames before the first in which a word was followed that are covered with it whatever is there: it fades in.
 const LEAD_FRAMES: u64 = 2;
-/// Frames before the first and after the last, a second of most sources, in which something found stays covered if something like it is
-/// still there: over a ground that moves a word is lost and read again, and not every time as well.
-const HOLD_FRAMES: u64 = 30;
+/// For so long before the first frame and after the last something found stays covered if something like it is still there: over a ground
+/// that moves a word is lost and read again, and not every time as well.
+const HOLD: Micros = Micros::from_millis(1000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LineId(pub u64);
@@ -64,8 +64,15 @@ pub(super) struct Line {
     /// The lines that it was read with.
     pub block: u64,
     /// How far it has moved in each frame, and in the last step.
-    path: BTreeMap<FrameSeq, (i32, i32)>,
+    path: BTreeMap<FrameSeq, Moved>,
     step: (i32, i32),
+}
+
+/// How far a line has moved until a frame, and when that was captured.
+#[derive(Clone, Copy)]
+struct Moved {
+    by: (i32, i32),
+    at: Micros,
 }
 
 fn pixels(area: &Rect, frame: &Frame) -> Pixels {
@@ -91,7 +98,7 @@ impl Line {
             area: pixels(&read.area, anchor),
             words: read.words.iter().map(word).collect(),
             block,
-            path: BTreeMap::from([(anchor.seq, (0, 0))]),
+            path: BTreeMap::from([(anchor.seq, Moved { by: (0, 0), at: anchor.at })]),
             step: (0, 0),
             anchor: anchor.clone(),
         }
@@ -126,7 +133,7 @@ impl Line {
 
     /// Looks for the line in the frame after `before`. `moved` is how far another one went, `seeks` how many may be sought farther.
     pub fn follow(&mut self, before: FrameSeq, frame: &Frame, moved: &mut Option<(i32, i32)>, seeks: &mut usize) {
-        let Some(&last) = self.path.get(&before) else { return self.end() };
+        let Some(&Moved { by: last, .. }) = self.path.get(&before) else { return self.end() };
         let Some(by) = self.seek(last, frame, moved, seeks) else { return self.end() };
         self.step = (by.0 - last.0, by.1 - last.1);
         *moved = Some(self.step);
@@ -139,7 +146,7 @@ impl Line {
             }
         }
         if any {
-            self.path.insert(frame.seq, by);
+            self.path.insert(frame.seq, Moved { by, at: frame.at });
         }
     }
 
@@ -161,7 +168,7 @@ impl Line {
             if !any {
                 return;
             }
-            self.path.insert(frame.seq, by);
+            self.path.insert(frame.seq, Moved { by, at: frame.at });
             (step, last) = ((by.0 - last.0, by.1 - last.1), by);
         }
     }
@@ -185,12 +192,12 @@ impl Line {
 
     /// Where it is in a frame.
     pub fn place(&self, seq: FrameSeq) -> Option<Pixels> {
-        self.path.get(&seq).map(|by| self.area.moved(*by))
+        self.path.get(&seq).map(|moved| self.area.moved(moved.by))
     }
 
     /// Its words that are in a frame.
     pub fn words_in(&self, seq: FrameSeq) -> impl Iterator<Item = (usize, &Word, Pixels)> {
-        let by = self.path.get(&seq).copied();
+        let by = self.path.get(&seq).map(|moved| moved.by);
         let words = self.words.iter().enumerate();
         words.filter(move |(_, word)| word.is_in(seq)).filter_map(move |(i, word)| Some((i, word, word.area.moved(by?))))
     }
@@ -204,7 +211,7 @@ impl Line {
     pub fn unjudged(&self, frame: &Frame) -> Vec<Pixels> {
         let by = self.path.get(&frame.seq);
         let place = |word: &Word| match by.filter(|_| word.is_in(frame.seq)) {
-            Some(by) => Some(word.area.moved(*by)),
+            Some(moved) => Some(word.area.moved(moved.by)),
             None => self.stands(word, frame).then_some(word.area),
         };
         let unknown = self.words.iter().filter(|word| word.verdict == Verdict::Unknown);
@@ -218,7 +225,7 @@ impl Line {
     /// What it covers of a frame that it is followed through, whose size must be its own.
     pub fn masks(&self, frame: &Frame, unit: MaskUnit) -> Vec<Pixels> {
         let by = self.path.get(&frame.seq);
-        let mask = |word: &Word| by.filter(|_| word.is_in(frame.seq)).map(|by| self.whole(word, unit).moved(*by));
+        let mask = |word: &Word| by.filter(|_| word.is_in(frame.seq)).map(|moved| self.whole(word, unit).moved(moved.by));
         self.flagged().filter_map(mask).collect()
     }
 
@@ -230,11 +237,12 @@ impl Line {
             if word.is_in(frame.seq) && self.path.contains_key(&frame.seq) {
                 return None;
             }
-            let by = |seq: FrameSeq| self.path.get(&seq).copied();
-            let before = word.from.0.checked_sub(frame.seq.0).filter(|away| (1..=HOLD_FRAMES).contains(away));
-            let after = word.to.and_then(|to| frame.seq.0.checked_sub(to.0)).filter(|away| (1..=HOLD_FRAMES).contains(away));
-            let near = before.and_then(|_| by(word.from)).or_else(|| after.and_then(|_| word.to.and_then(by)));
-            let sure = before.is_some_and(|away| away <= LEAD_FRAMES);
+            let first = self.path.get(&word.from).filter(|_| frame.seq < word.from);
+            let last = word.to.filter(|to| frame.seq > *to).and_then(|to| self.path.get(&to));
+            let sure = first.is_some() && word.from.0.saturating_sub(frame.seq.0) <= LEAD_FRAMES;
+            let before = first.filter(|first| sure || first.at.saturating_sub(frame.at) <= HOLD);
+            let after = last.filter(|last| frame.at.saturating_sub(last.at) <= HOLD);
+            let near = before.or(after).map(|moved| moved.by);
             let stands = self.stands(word, frame).then_some((0, 0));
             let held = stands.is_none() && !sure;
             let by = if sure { near } else { stands.or(near) }?;
