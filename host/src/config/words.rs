@@ -70,8 +70,7 @@ pub struct Speech {
     pub recognisers: NonZeroU32,
     /// Folder of a Whisper of your own, as Hugging Face's Optimum exports it. Absent: tiny.en, which set-up fetches.
     pub model: Option<PathBuf>,
-    /// Words that are listened for, two or more: the first nine make what is like them likelier to be heard. Absent: strong English ones. An empty
-    /// list: none.
+    /// Words that are listened for, two or more: the first nine make what is like them likelier to be heard. Absent: strong English ones. An empty list: none.
     pub favour: Option<Vec<String>>,
 }
 
