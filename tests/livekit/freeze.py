@@ -23,16 +23,28 @@ def ptrace(request: int, thread: int) -> None:
         raise OSError(number, f"ptrace: {os.strerror(number)}")
 
 
+def name_of(task: pathlib.Path) -> str:
+    """A thread's name; none, if it has ended since it was listed."""
+    try:
+        return (task / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def main() -> None:
     process, name = int(sys.argv[1]), sys.argv[2]
     stopped: set[int] = set()
     while True:
         for task in pathlib.Path(f"/proc/{process}/task").iterdir():
             thread = int(task.name)
-            if thread in stopped or (task / "comm").read_text().strip() != name:
+            if thread in stopped or name_of(task) != name:
                 continue
-            ptrace(SEIZE, thread)
-            ptrace(INTERRUPT, thread)
+            try:
+                ptrace(SEIZE, thread)
+                ptrace(INTERRUPT, thread)
+            except ProcessLookupError:
+                # It ended just now.
+                continue
             stopped.add(thread)
             print(f"stopped {thread}", flush=True)
         if select.select([sys.stdin], [], [], EVERY_S)[0]:

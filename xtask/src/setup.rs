@@ -118,7 +118,12 @@ fn dictionary() -> Result<()> {
 
 /// What speaks in the tests of speech.
 fn voice() -> Result<()> {
-    installed("espeak-ng", "espeak-ng", "the tests of speech")
+    const WHY: &str = "the tests of speech";
+    for program in ["espeak-ng", "flite", "festival"] {
+        installed(program, program, WHY)?;
+    }
+    let voice = || Path::new("/usr/share/festival/voices/us/cmu_us_slt_arctic_hts").is_dir();
+    package_with(voice, "festival's voice cmu_us_slt_arctic_hts", "festvox-us-slt-hts", WHY)
 }
 
 /// What the tests of the pages need: Chromium, Node.js, and the packages that `tests/browser` pins.
@@ -144,14 +149,19 @@ fn node(why: &str) -> Result<()> {
 
 /// Installs Debian's package of a program that is not there.
 fn installed(program: &str, package: &str, why: &str) -> Result<()> {
-    if on_path(program) {
+    package_with(|| on_path(program), &format!("`{program}`"), package, why)
+}
+
+/// Installs Debian's package of something that is not there.
+fn package_with(is_there: impl Fn() -> bool, what: &str, package: &str, why: &str) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     say(&format!("installing Debian's {package}, for {why}"));
-    // Whatever apt says, what counts is whether the program is there.
+    // Whatever apt says, what counts is whether it is there.
     let _ = Command::new("apt-get").arg("update").status();
     let _ = Command::new("apt-get").args(["install", "-y", "--no-install-recommends", package]).status();
-    ensure!(on_path(program), "`{program}` is missing, for {why}: install Debian's {package} (apt-get update; apt-get install {package})");
+    ensure!(is_there(), "{what} is missing, for {why}: install Debian's {package} (apt-get update; apt-get install {package})");
     Ok(())
 }
 
