@@ -44,7 +44,7 @@ pub const PATIENCE: Micros = Micros::from_millis(70);
 /// How much less likely a stretch may be with a favoured word than without, as a logarithm, for it to be heard: no less. Chosen by seed 2 of `scrim-bench
 /// speech` (150 sentences, 12.6 minutes of ordinary speech), where what is said before already finds most: with 0 recall is 0.93 clean and 0.80 at
 /// 20 dB, and 1 word is made up; with 0.5 it is 0.93 and 0.83, and 2 are; with 1.5 it is 0.93 and 0.84, and 4 are.
-const FAVOUR: f32 = 0.0;
+pub const FAVOUR: f32 = 0.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cpu_time::ThreadTime;
+use scrim_host::host::FAVOUR;
 use scrim_host::infer::runtime::Runtime;
 use scrim_host::infer::vad::{self, Vad};
 use scrim_host::infer::whisper::{Favoured, Files, Recogniser};
@@ -27,8 +28,6 @@ use corpus::{Kind, Sentence, is_bad, sentences};
 use voices::{Beside, Spoken, mixed, speak};
 
 const SEED: u64 = 1;
-/// [`Favoured::bonus`], as the host has it.
-const BONUS: f32 = 0.0;
 const SENTENCES: usize = 180;
 const CONDITIONS: [(&str, Beside); 4] = [
     ("clean", Beside::Nothing),
@@ -48,7 +47,7 @@ struct Engine {
 pub fn run(arguments: &[String]) -> Result<()> {
     let after = |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let seed = after("--seed").map_or(Ok(SEED), |text| text.parse()).context("--seed takes a number")?;
-    let bonus = after("--bonus").map_or(Ok(BONUS), |text| text.parse()).context("--bonus takes a number")?;
+    let bonus = after("--bonus").map_or(Ok(FAVOUR), |text| text.parse()).context("--bonus takes a number")?;
     let count: usize = after("--sentences").map_or(Ok(SENTENCES), |text| text.parse()).context("--sentences takes a number")?;
     let show = arguments.iter().any(|argument| argument == "--show");
     let sentences = sentences(seed, count);
