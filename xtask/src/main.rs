@@ -90,7 +90,7 @@ fn test() -> Result<()> {
     stages.run("set-up", || setup::fetch().and_then(|_| setup::for_tests()))?;
     stages.run("plugins", || setup::plugins().map(drop))?;
     stages.run("lints", || cargo(&clippy))?;
-    stages.run("tests", || cargo(&["test", "--release", "--workspace"]))?;
+    stages.run("tests", || cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))?;
     stages.run("short benches", short_benches)?;
     stages.summary();
     Ok(())

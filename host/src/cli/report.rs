@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::client::{Client, HostArgs};
 use super::{Outcome, table};
 
-/// Show what a room has learned from reports, what that changed in the last hour, and its live stretches
+/// Show what a room has learned from reports, what that changed, and its live stretches
 ///
 /// A threshold is the confidence from which a label counts: `default` without reports, `now` with them, of which so many said that a detection was
 /// `right` or `wrong`. The detections of the last hour are judged once more: of those `seen` so many `count`; `no longer` counts what would count without
