@@ -275,6 +275,10 @@ fn explain(error: &jsonschema::ValidationError<'_>, faults: &mut Vec<Fault>) {
         ValidationErrorKind::Enum { options } => {
             faults.push(one_of(&mut options.as_array().into_iter().flatten()));
         }
+        ValidationErrorKind::MaxItems { limit } => {
+            let items = found.as_array().map_or(0, Vec::len);
+            faults.push(fault(format!("has {items} items, of which {limit} at most can be used")));
+        }
         // How an enum looks whose variants are described one by one.
         ValidationErrorKind::OneOfNotValid { .. } if found.is_string() => {
             let options = schema_at(&path).and_then(|node| node.get("oneOf")?.as_array());

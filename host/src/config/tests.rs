@@ -155,6 +155,21 @@ fn settings_take_a_models_budget_where_none_is_given() {
 }
 
 #[test]
+fn more_words_to_listen_for_than_are_used_are_a_fault_among_the_others() {
+    let text = |words: usize| format!("[speech]\nfavour = {:?}\n", vec!["damn"; words]);
+    let found = faults(&format!("{}[room]\nhold_ms = -1", text(10)));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        found[1],
+        "speech.favour: has 10 items, of which 9 at most can be used; give an array of up to nine texts, those that matter most"
+    );
+    for words in [0, 1, 9] {
+        let config = Config::parse(&text(words)).expect("all of them are used");
+        assert_eq!(config.speech.favour.map(|favour| favour.len()), Some(words));
+    }
+}
+
+#[test]
 fn a_relation_with_a_faulty_value_is_not_guessed_at() {
     // With the default delay in its place the look would not fit, but nobody asked for the default delay.
     let found = faults("[room]\ndelay_ms = \"1s\"\nlook_max_ms = 900");

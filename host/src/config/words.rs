@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Millis, nz};
+use crate::infer::whisper::SAID_WORDS;
 use crate::room::settings::{MaskUnit, TextSettings};
 
 /// Text in the picture: what is read goes to the text policy, and what that finds is covered.
@@ -70,7 +71,8 @@ pub struct Speech {
     pub recognisers: NonZeroU32,
     /// Folder of a Whisper of your own, as Hugging Face's Optimum exports it. Absent: tiny.en, which set-up fetches.
     pub model: Option<PathBuf>,
-    /// Words that are listened for, two or more: the first nine make what is like them likelier to be heard. Absent: strong English ones. An empty list: none.
+    /// Words that are listened for: what is like them is likelier to be heard. Absent: strong English ones. An empty list: none.
+    #[schemars(length(max = SAID_WORDS), extend("x-expected" = "an array of up to nine texts, those that matter most"))]
     pub favour: Option<Vec<String>>,
 }
 

@@ -20,6 +20,7 @@ use self::align::Attention;
 use self::decode::{Decoded, Rules};
 use self::mel::{HOP, Mel, RATE};
 use self::network::{FRAMES_MAX, FRAMES_PER_POSITION, Network, Past};
+pub use self::tokens::SAID_WORDS;
 use self::tokens::Tokens;
 use self::way::Way;
 use super::InferError;
@@ -73,7 +74,7 @@ struct Settings {
     begin_suppress_tokens: Vec<u32>,
 }
 
-/// Words that are listened for. The decoder is made to believe that the first of them were said before.
+/// Words that are listened for. The decoder is made to believe that the first [`SAID_WORDS`] of them were said before.
 #[derive(Clone, Debug, Default)]
 pub struct Favoured {
     pub words: Vec<String>,
@@ -82,7 +83,7 @@ pub struct Favoured {
 }
 
 impl Favoured {
-    /// The strong English words that are listened for where a host says nothing else.
+    /// The strong English words that are listened for where a host says nothing else. Those that were not said before count only with a bonus.
     pub fn shipped() -> Vec<String> {
         include_str!("favoured.txt").lines().map(str::to_owned).collect()
     }

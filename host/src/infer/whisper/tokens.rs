@@ -64,6 +64,8 @@ pub struct Tokens {
 /// 150 sentences: recall 0.93 with these nine words, 0.87 with six; in 12.6 minutes of ordinary speech one word is made up, but four where "dickhead"
 /// is among them ("the tickets"). It costs a twentieth of the time.
 const SAID: [&str; 4] = ["What the *, you *.", "That * is a * and a *.", "That * is a *.", "This is * *."];
+/// The words that [`SAID`] takes.
+pub const SAID_WORDS: usize = 9;
 
 /// Tokens that make one word, as a range, and its text without spaces around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,16 +134,16 @@ impl Tokens {
         words.into_iter().map(word).collect()
     }
 
-    /// What makes the decoder believe that the first of these words were said before, as many as make whole sentences of [`SAID`]. Words like those
-    /// that were said are likelier to be heard (`initial_prompt` in openai/whisper's `transcribe.py`).
+    /// What makes the decoder believe that the first [`SAID_WORDS`] of these words were said before. Words like those that were said are likelier to
+    /// be heard (`initial_prompt` in openai/whisper's `transcribe.py`).
     pub fn said_before(&self, words: &[String]) -> Vec<u32> {
-        let (Some(before), mut words, mut said) = (self.before, words.iter(), Vec::new()) else { return Vec::new() };
+        let (Some(before), mut words, mut said) = (self.before, words, Vec::new()) else { return Vec::new() };
         for sentence in SAID {
-            let filled: Option<Vec<String>> = sentence.split(' ').map(|part| filled(part, &mut words)).collect();
-            let Some(tokens) = filled.and_then(|parts| parts.iter().map(|part| self.written(part)).collect::<Option<Vec<_>>>()) else {
-                break;
-            };
+            let (here, later) = words.split_at(words.len().min(sentence.matches('*').count()));
+            let tokens: Option<Vec<_>> = filled(sentence, here).split_whitespace().map(|part| self.written(part)).collect();
+            let Some(tokens) = tokens else { break };
             said.extend(tokens.concat());
+            words = later;
         }
         if said.is_empty() { said } else { [vec![before], said].concat() }
     }
@@ -194,12 +196,10 @@ impl Tokens {
     }
 }
 
-/// A part of a sentence with the next word in the star's place; none, if there is no more.
-fn filled<'a>(part: &str, words: &mut impl Iterator<Item = &'a String>) -> Option<String> {
-    match part.strip_prefix('*') {
-        Some(sign) => words.next().map(|word| format!("{}{sign}", word.to_lowercase())),
-        None => Some(part.to_owned()),
-    }
+/// A sentence with these words in the places of its first stars, as far as the last of them; nothing without a word.
+fn filled(sentence: &str, words: &[String]) -> String {
+    let text: String = sentence.split('*').zip(words).map(|(before, word)| before.to_owned() + &word.to_lowercase()).collect();
+    if text.is_empty() { text } else { text + "." }
 }
 
 /// GPT-2's printable stand-ins for bytes (`bytes_to_unicode` in openai/gpt-2's `encoder.py`): those that are printable stand for themselves.
@@ -277,10 +277,15 @@ mod tests {
         };
         assert_eq!(text(&["Fucking", "b"]), (Some(50_360), " What the fucking, you b.".to_owned()));
         assert!(of(&["fucking", "b"]).windows(2).any(|two| two == [258, 259]));
-        // Only whole sentences.
-        let long = " What the a, you b. That c is a d and a e. That f is a g.";
-        assert_eq!(text(&["a", "b", "c", "d", "e", "f", "g", "h"]), (Some(50_360), long.to_owned()));
-        assert_eq!((of(&[]), of(&["a"])), (Vec::new(), Vec::new()));
+        assert!(of(&[]).is_empty());
+        // The last sentence ends with the last word, and there is no place for a tenth.
+        assert_eq!(text(&["a"]).1, " What the a.");
+        let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let long = " What the a, you b. That c is a d and a e. That f is a g. This is h";
+        assert_eq!(text(&all[..4]).1, " What the a, you b. That c is a d.");
+        assert_eq!(text(&all[..8]).1, format!("{long}."));
+        assert_eq!((text(&all[..9]).1, text(&all).1), (format!("{long} i."), format!("{long} i.")));
+        assert_eq!(SAID.concat().matches('*').count(), SAID_WORDS);
     }
 
     #[test]
