@@ -6,9 +6,15 @@ use std::process::{Command, Output};
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
 /// The binary with nothing of this machine's user in its environment: home and assets lie in `home`.
-fn scrim(home: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scrim"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    Command::new(env!("CARGO_BIN_EXE_scrim")).args(arguments).env_clear().env("PATH", path).env("HOME", home).current_dir(home).output()
+    command.args(arguments).env_clear().env("PATH", path).env("HOME", home).current_dir(home);
+    command
+}
+
+fn scrim(home: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+    command(home, arguments).output()
 }
 
 fn out(output: &Output) -> String {
@@ -164,6 +170,31 @@ fn models_names_licence_and_state_of_each_and_reads_further_ones() -> Fallible {
             (Some("opennsfw"), Some("BSD-2-Clause"), Some("missing"))
         ]
     );
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_gone_changes_nothing() -> Fallible {
+    let home = tempfile::tempdir()?;
+    let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk");
+    let commands: [(&[&str], i32); 7] = [
+        (&["doctor"], 1),
+        (&["doctor", "--json"], 1),
+        (&["models"], 0),
+        (&["plugin", "list"], 0),
+        (&["plugin", "list", "--json"], 0),
+        (&["key", "ann", "viewer"], 0),
+        (&["plugin", "new", "calm-cascade", "--slot", "cascade", "--sdk", sdk], 0),
+    ];
+    for (arguments, code) in commands {
+        // Gone before the first line: after it, what is short would all be in the pipe.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = command(home.path(), arguments).stdout(writer).output()?;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", err(&output));
+        assert!(!err(&output).contains("panicked"), "{arguments:?}: {}", err(&output));
+    }
+    assert!(home.path().join("calm-cascade/src/lib.rs").is_file());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigArg, Context, Failure, Outcome, host_failure, page::Page, summary};
+use super::{ConfigArg, Context, Failure, Outcome, host_failure, page::Page, say, summary};
 use crate::censor::{self, Job, Swap};
 use crate::config::{Color, Config, CoverStyle, LabelGlob, PluginVersion, Policy, Sampler};
 use crate::host::Host;
@@ -178,13 +178,13 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     partial.publish(&args.output)?;
     let notes = witness.notes();
     let facts = summary::facts(&host, &outcome, &notes);
-    print!("{}", summary::text(&args.output, &facts));
+    say(summary::text(&args.output, &facts).trim_end())?;
     if let (Some(path), Some(page)) = (&args.report, page) {
         page.write(path, &outcome, replacement, &facts, &notes)?;
     }
     for (what, path) in [("recording", &args.record), ("report", &args.report)] {
         if let Some(path) = path {
-            println!("{what:<12} {}", path.display());
+            say(format!("{what:<12} {}", path.display()))?;
         }
     }
     if outcome.frames_out != outcome.counts.captured {

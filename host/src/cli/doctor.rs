@@ -8,7 +8,7 @@ use scrim_toolchain::assets::{self, LIVEKIT_CLIENT, LIVEKIT_FETCH};
 use scrim_toolchain::guest::Toolchain;
 use serde::Serialize;
 
-use super::{ConfigArg, Context, Failure, Outcome};
+use super::{ConfigArg, Context, Failure, Outcome, say};
 use crate::config::{Config, Detector, DetectorName, LabelGlob, ServerUrl};
 use crate::host;
 use crate::infer::Detector as _;
@@ -77,14 +77,14 @@ pub fn run(args: Args, _: &Context) -> Outcome {
     checks.push(guest_toolchain());
     checks.extend(livekit(&config));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&checks)?);
+        say(serde_json::to_string_pretty(&checks)?)?;
     } else {
-        print(&checks);
+        print(&checks)?;
     }
     if checks.iter().any(|check| check.state == State::Missing) { Err(Failure::No) } else { Ok(()) }
 }
 
-fn print(checks: &[Check]) {
+fn print(checks: &[Check]) -> std::io::Result<()> {
     let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in checks {
         let mark = match check.state {
@@ -92,11 +92,12 @@ fn print(checks: &[Check]) {
             State::Note => "note   ",
             State::Missing => "MISSING",
         };
-        println!("{mark}  {:width$}  {}", check.name, check.found);
+        say(format!("{mark}  {:width$}  {}", check.name, check.found))?;
         if let Some(fix) = &check.fix {
-            println!("         {:width$}  → {fix}", "");
+            say(format!("         {:width$}  → {fix}", ""))?;
         }
     }
+    Ok(())
 }
 
 fn machine() -> Check {

@@ -3,6 +3,8 @@
 //! Exit codes: 0 it worked, 1 it failed while running (or the answer is "no": a replay that differs, something essential missing),
 //! 64 the command line or the configuration is at fault and nothing was begun (`EX_USAGE` of sysexits.h).
 
+#![warn(clippy::print_stdout, reason = "`println!` panics when whoever reads has gone; `say` does not")]
+
 mod censor;
 mod client;
 mod doctor;
@@ -16,7 +18,8 @@ mod rooms;
 mod serve;
 mod summary;
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -151,7 +154,7 @@ fn host_failure(error: HostError) -> Failure {
 
 fn report(error: &anyhow::Error, code: u8) -> ExitCode {
     // Standard error may be gone; the code still tells.
-    let _ = writeln!(std::io::stderr(), "scrim: {error:#}");
+    let _ = writeln!(io::stderr(), "scrim: {error:#}");
     ExitCode::from(code)
 }
 
@@ -175,13 +178,22 @@ fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
+/// Prints a line of a command's result. A reader that has seen enough (`| head`) is no failure, and does not end the command.
+fn say(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Columns as wide as their widest cell; the last may be as long as it likes.
-fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
     let rows: Vec<Vec<String>> = std::iter::once(head.iter().map(|&cell| cell.to_owned()).collect()).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     for row in &rows {
         let line: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        println!("{}", line.join("  ").trim_end());
+        say(line.join("  ").trim_end())?;
     }
+    Ok(())
 }

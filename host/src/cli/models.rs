@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ConfigArg, Context, Failure, Outcome, table};
+use super::{ConfigArg, Context, Failure, Outcome, say, table};
 use crate::host::{self, HostError};
 use crate::infer::model::{Decode, Labels, ModelSpec};
 use crate::infer::onnx::{OnnxDetector, SessionOptions, check_file};
@@ -54,13 +54,12 @@ pub fn run(args: Args, _: &Context) -> Outcome {
     let registry = host::registry(&config).map_err(|error| Failure::Usage(error.into()))?;
     let rows = registry.iter().map(row).collect::<Result<Vec<Row>, _>>()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+        return Ok(say(serde_json::to_string_pretty(&rows)?)?);
     }
     let head = ["model", "kind", "licence", "file", "threshold", "look budget", "labels"];
-    table(&head, rows.iter().map(cells));
+    table(&head, rows.iter().map(cells))?;
     if rows.iter().any(|row| row.state == State::Missing) {
-        println!("\n`cargo xtask fetch` brings what is missing of the models that come with Scrim");
+        say("\n`cargo xtask fetch` brings what is missing of the models that come with Scrim")?;
     }
     Ok(())
 }

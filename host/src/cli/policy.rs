@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, HostArgs};
-use super::{Failure, Outcome, table};
+use super::{Failure, Outcome, say, table};
 use crate::config::PluginVersion;
 use crate::plugin::types::Slot;
 
@@ -138,22 +138,21 @@ fn set(args: SetArgs) -> Outcome {
     let client = Client::new(&args.host)?;
     let body = json!({ "plugin": plugin.to_string(), "config": config });
     let choice: Choice = client.put(&["rooms", &args.room, "policy", slot.as_str()], &body)?;
-    println!("{} of room {} is {plugin} now", choice.slot, args.room);
-    Ok(())
+    Ok(say(format!("{} of room {} is {plugin} now", choice.slot, args.room))?)
 }
 
 fn show(args: &ShowArgs) -> Outcome {
     let client = Client::new(&args.host)?;
     let choices: Vec<Choice> = client.get(&["rooms", &args.room, "policy"])?;
-    table(&["slot", "chosen", "whose choice", "in force", "calls", "faults", "restarts", "settings"], choices.iter().map(Choice::row));
+    table(&["slot", "chosen", "whose choice", "in force", "calls", "faults", "restarts", "settings"], choices.iter().map(Choice::row))?;
     for choice in &choices {
         let Some(now) = &choice.in_force else { continue };
         if let Some(shadow) = &now.shadow {
             let Shadow { plugin, agreed, differed } = shadow;
-            println!("{}: {plugin} in the shadow, {agreed} decisions alike, {differed} different", choice.slot);
+            say(format!("{}: {plugin} in the shadow, {agreed} decisions alike, {differed} different", choice.slot))?;
         }
         if let Some(last) = &now.last {
-            println!("{}: last decision: {}", choice.slot, last.summary);
+            say(format!("{}: last decision: {}", choice.slot, last.summary))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use indicatif::{FormattedDuration, HumanDuration};
 use serde::Deserialize;
 
 use super::client::{Client, HostArgs};
-use super::{Outcome, table};
+use super::{Outcome, say, table};
 
 /// Show what a room has learned from reports, what that changed, and its live stretches
 ///
@@ -122,21 +122,21 @@ pub fn run(args: Args) -> Outcome {
     let report: Report = Client::new(&args.host)?.get(&["rooms", &args.room, "report"])?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-    println!("{} reports", report.reports);
+    say(format!("{} reports", report.reports))?;
     if report.labels.is_empty() {
-        println!("\nno threshold has been learned");
+        say("\nno threshold has been learned")?;
     } else {
-        println!();
+        say("")?;
         let head = ["detector", "label", "default", "now", "right", "wrong", "seen", "count", "no longer", "newly"];
-        table(&head, report.labels.iter().map(Label::row));
-        println!("\n{}", report.hour.told(now));
+        table(&head, report.labels.iter().map(Label::row))?;
+        say(format!("\n{}", report.hour.told(now)))?;
     }
     if report.sessions.is_empty() {
-        println!("\nnever live");
+        say("\nnever live")?;
     } else {
-        println!();
+        say("")?;
         let head = ["started", "length", "source", "frames", "covered", "exposed", "peak", "viewers", "end"];
-        table(&head, report.sessions.iter().map(|session| session.row(now)));
+        table(&head, report.sessions.iter().map(|session| session.row(now)))?;
     }
     Ok(())
 }

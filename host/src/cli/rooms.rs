@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::client::{Client, HostArgs};
 use super::policy::Choice;
-use super::{Outcome, table};
+use super::{Outcome, say, table};
 
 /// List a running host's rooms: live or not, delay, covers, policies
 ///
@@ -62,8 +62,7 @@ pub fn run(args: Args) -> Outcome {
     let client = Client::new(&args.host)?;
     let rooms: Vec<Room> = client.get(&["rooms"])?;
     if rooms.is_empty() {
-        println!("no rooms; `POST /v1/rooms` makes one (docs/http.md)");
-        return Ok(());
+        return Ok(say("no rooms; `POST /v1/rooms` makes one (docs/http.md)")?);
     }
     let mut rows = Vec::new();
     for room in &rooms {
@@ -71,6 +70,6 @@ pub fn run(args: Args) -> Outcome {
         let policies: Vec<String> = policies.iter().filter_map(Choice::short).collect();
         rows.push(vec![room.name.clone(), room.live(), format!("{} ms", room.effective.delay_ms), room.covers(), policies.join(" ")]);
     }
-    table(&["room", "live", "delay", "covers", "policies"], rows.into_iter());
+    table(&["room", "live", "delay", "covers", "policies"], rows.into_iter())?;
     Ok(())
 }

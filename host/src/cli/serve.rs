@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
 
-use super::{ConfigArg, Context, Failure, Outcome};
+use super::{ConfigArg, Context, Failure, Outcome, say};
 use crate::api::auth::{Gate, Keys, Role, new_key};
 use crate::api::{Metrics, router};
 use crate::config::{BindAddress, Config};
@@ -60,9 +60,8 @@ pub fn key(args: &KeyArgs) -> Outcome {
         return Err(Failure::Usage(anyhow!("NAME: give one word without `#` and `;`")));
     }
     let (key, line) = new_key(&args.name, args.role).map_err(|error| anyhow!("no randomness for a key: {error}"))?;
-    println!("key   {key}");
-    println!("line  {line}");
-    Ok(())
+    say(format!("key   {key}"))?;
+    Ok(say(format!("line  {line}"))?)
 }
 
 pub fn run(args: Args, context: &Context) -> Outcome {
@@ -123,11 +122,11 @@ async fn serve(config: Config, keys: Keys, clips: Clips, context: &Context) -> O
     }
     let gate = Gate::new(keys, address, &serve.allowed_hosts, &serve.allowed_origins);
     let open = gate.keys.is_empty();
-    println!("scrim serves on http://{address}  (page /, API /docs, health /health, metrics /metrics)");
-    println!(
-        "{}",
-        if open { "no keys: whoever can reach this address from this machine may do everything" } else { "a key is needed for /v1" }
-    );
+    say(format!("scrim serves on http://{address}  (page /, API /docs, health /health, metrics /metrics)"))?;
+    say(match open {
+        true => "no keys: whoever can reach this address from this machine may do everything",
+        false => "a key is needed for /v1",
+    })?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(UPKEEP_EVERY);
@@ -159,8 +158,7 @@ async fn serve(config: Config, keys: Keys, clips: Clips, context: &Context) -> O
         // Connections that do not end by themselves do not hold the process up.
         _ = &mut finished => tokio::time::sleep(Duration::from_millis(200)).await,
     }
-    println!("drained");
-    Ok(())
+    Ok(say("drained")?)
 }
 
 async fn stop_signal() {

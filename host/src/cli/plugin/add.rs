@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::cli::{ConfigArg, Context, Failure, Outcome};
+use crate::cli::{ConfigArg, Context, Failure, Outcome, say};
 
 /// Put a plugin into the catalog, building it first if a crate's folder is given
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     };
     for component in components {
         let loaded = catalog.add(&component, None).with_context(|| args.from.display().to_string())?;
-        println!("{}  {}  {}", loaded.name, loaded.slot, loaded.digest);
+        say(format!("{}  {}  {}", loaded.name, loaded.slot, loaded.digest))?;
     }
     Ok(())
 }

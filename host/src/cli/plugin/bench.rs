@@ -1,7 +1,7 @@
 //! `scrim plugin bench`: what a plugin costs.
 
 use super::size;
-use crate::cli::{ConfigArg, Failure, Outcome, table};
+use crate::cli::{ConfigArg, Failure, Outcome, say, table};
 use crate::plugin::tools::{Times, bench};
 
 /// Measure a plugin: start, one call, snapshot (median and 95th percentile) and memory
@@ -38,14 +38,12 @@ pub fn run(args: Args) -> Outcome {
                 ((*name).to_owned(), serde_json::json!({ "p50_us": us(times, 0.5), "p95_us": us(times, 0.95), "count": times.len() }))
             })
             .collect();
-        println!("{}", serde_json::json!({ "plugin": loaded.name.to_string(), "times": times, "memory_bytes": measured.memory }));
-        return Ok(());
+        return Ok(say(serde_json::json!({ "plugin": loaded.name.to_string(), "times": times, "memory_bytes": measured.memory }))?);
     }
     let cells = |(name, times): &(&str, &Times)| {
         vec![(*name).to_owned(), format!("{:.1} us", us(times, 0.5)), format!("{:.1} us", us(times, 0.95)), times.len().to_string()]
     };
-    println!("{} ({})", loaded.name, loaded.slot);
-    table(&["what", "p50", "p95", "times"], rows.iter().map(cells));
-    println!("memory {}", size(measured.memory));
-    Ok(())
+    say(format!("{} ({})", loaded.name, loaded.slot))?;
+    table(&["what", "p50", "p95", "times"], rows.iter().map(cells))?;
+    Ok(say(format!("memory {}", size(measured.memory)))?)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::size;
-use crate::cli::{Context, Outcome};
+use crate::cli::{Context, Outcome, say};
 
 /// Build a plugin crate into WebAssembly components
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     std::fs::create_dir_all(&out)?;
     for guest in guests {
         let path = guest.write(&out)?;
-        println!("{}  {}", path.display(), size(guest.bytes.len()));
+        say(format!("{}  {}", path.display(), size(guest.bytes.len())))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `scrim plugin inspect`: what a plugin is and asks for.
 
 use super::size;
-use crate::cli::{ConfigArg, Outcome};
+use crate::cli::{ConfigArg, Outcome, say};
 use crate::plugin::tools::inspect_loaded;
 
 /// Show a plugin's name, slot, contract, imports, size, memory and settings
@@ -21,21 +21,20 @@ pub fn run(args: Args) -> Outcome {
     let loaded = super::find(&catalog, &args.plugin)?;
     let found = inspect_loaded(&loaded, catalog.budgets());
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-        return Ok(());
+        return Ok(say(serde_json::to_string_pretty(&found)?)?);
     }
     let memory = match (&found.memory, &found.defaults_refused) {
         (Some(bytes), _) => size(*bytes),
         (None, why) => format!("unknown: it refuses its defaults: {}", why.as_deref().unwrap_or("no reason given")),
     };
-    println!("plugin    {}@{}", found.name, found.version);
-    println!("slot      {}", found.world);
-    println!("contract  {}", found.contract);
-    println!("imports   {}", if found.imports.is_empty() { "nothing".to_owned() } else { found.imports.join(", ") });
-    println!("runs as   {}", found.class);
-    println!("size      {}", size(found.size));
-    println!("memory    {memory}");
-    println!("sha256    {}", found.digest);
-    println!("settings  {}", serde_json::to_string_pretty(&found.schema)?.replace('\n', "\n          "));
+    say(format!("plugin    {}@{}", found.name, found.version))?;
+    say(format!("slot      {}", found.world))?;
+    say(format!("contract  {}", found.contract))?;
+    say(format!("imports   {}", if found.imports.is_empty() { "nothing".to_owned() } else { found.imports.join(", ") }))?;
+    say(format!("runs as   {}", found.class))?;
+    say(format!("size      {}", size(found.size)))?;
+    say(format!("memory    {memory}"))?;
+    say(format!("sha256    {}", found.digest))?;
+    say(format!("settings  {}", serde_json::to_string_pretty(&found.schema)?.replace('\n', "\n          ")))?;
     Ok(())
 }

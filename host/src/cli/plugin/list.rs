@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::size;
-use crate::cli::{ConfigArg, Outcome, table};
+use crate::cli::{ConfigArg, Outcome, say, table};
 use crate::plugin::types::Slot;
 
 /// List the plugins of the catalog: version, slot, size, digest
@@ -41,15 +41,15 @@ pub fn run(args: Args) -> Outcome {
         });
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say(serde_json::to_string_pretty(&rows)?)?;
     } else if rows.is_empty() {
-        println!("the catalog at {} is empty; `scrim plugin add FILE.wasm|DIR` fills it", catalog.root().display());
+        say(format!("the catalog at {} is empty; `scrim plugin add FILE.wasm|DIR` fills it", catalog.root().display()))?;
     } else {
         let cells = |row: &Row| {
             let slot = row.slot.map_or_else(|| "unusable".to_owned(), |slot| slot.to_string());
             vec![row.plugin.clone(), slot, row.size.map(size).unwrap_or_default(), row.fault.clone().unwrap_or_else(|| row.digest.clone())]
         };
-        table(&["plugin", "slot", "size", "sha256"], rows.iter().map(cells));
+        table(&["plugin", "slot", "size", "sha256"], rows.iter().map(cells))?;
     }
     Ok(())
 }

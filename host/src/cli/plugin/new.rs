@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use scrim_toolchain::template::{self, TemplateError};
 
-use crate::cli::{Failure, Outcome};
+use crate::cli::{Failure, Outcome, say};
 use crate::plugin::types::Slot;
 
 /// Start a plugin: a crate with a policy of a few lines and its test
@@ -34,11 +34,10 @@ pub fn run(args: Args) -> Outcome {
         _ => Failure::Usage(error.into()),
     })?;
     for file in files {
-        println!("made  {}", file.display());
+        say(format!("made  {}", file.display()))?;
     }
     let folder = folder.display();
-    println!("\nnext  cd {folder} && cargo test       the policy, natively");
-    println!("      scrim plugin add {folder}        builds it and puts it into the catalog");
-    println!("      scrim censor IN -o OUT --policy {}={}@0.1.0", args.slot, args.name);
-    Ok(())
+    say(format!("\nnext  cd {folder} && cargo test       the policy, natively"))?;
+    say(format!("      scrim plugin add {folder}        builds it and puts it into the catalog"))?;
+    Ok(say(format!("      scrim censor IN -o OUT --policy {}={}@0.1.0", args.slot, args.name))?)
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::size;
 use crate::cli::client::{Client, HostArgs};
-use crate::cli::{Context, Failure, Outcome};
+use crate::cli::{Context, Failure, Outcome, say};
 
 /// Record what a room's policies are asked and decide, on a running host
 ///
@@ -68,9 +68,9 @@ pub fn run(args: Args, context: &Context) -> Outcome {
     let stopped: Recording = client.post(&["rooms", &args.room, "recordings", "stop"])?;
     let bytes = client.download(&["rooms", &args.room, "recordings", &started.id], file.as_file_mut())?;
     file.persist(output).with_context(|| format!("writing {}", output.display()))?;
-    println!("{}: {}", output.display(), size(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    say(format!("{}: {}", output.display(), size(usize::try_from(bytes).unwrap_or(usize::MAX))))?;
     if stopped.dropped > 0 {
-        println!("{} entries found no place: a replay ends before them", stopped.dropped);
+        say(format!("{} entries found no place: a replay ends before them", stopped.dropped))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{ConfigArg, Failure, Outcome};
+use crate::cli::{ConfigArg, Failure, Outcome, say};
 use crate::media::frame::Micros;
 use crate::plugin::prepare::{Candidate, prepare};
 use crate::plugin::replay::{DecisionDiff, Scope, replay};
@@ -34,7 +34,7 @@ pub fn run(args: Args) -> Outcome {
     prepare(loaded.slot, &Candidate::Loaded(loaded.clone()), "{}", Micros::ZERO, catalog.budgets())
         .map_err(|(stage, reason)| anyhow::anyhow!("{}: {}: {reason}", loaded.name, stage.as_str()))?;
     if !args.json {
-        println!("{}: loads, takes its defaults, answers, restores its own snapshot", loaded.name);
+        say(format!("{}: loads, takes its defaults, answers, restores its own snapshot", loaded.name))?;
     }
     let scope = if args.all { Scope::All } else { Scope::Auto };
     let mut same = true;
@@ -42,9 +42,9 @@ pub fn run(args: Args) -> Outcome {
         let diff: DecisionDiff =
             replay(&loaded, file, scope, catalog.budgets()).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
         if args.json {
-            println!("{}", serde_json::to_string(&diff)?);
+            say(serde_json::to_string(&diff)?)?;
         } else {
-            println!("{}: {diff}", file.display());
+            say(format!("{}: {diff}", file.display()))?;
         }
         same &= diff.is_empty();
     }
