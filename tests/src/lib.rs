@@ -26,3 +26,8 @@ pub mod soak;
 pub mod sound;
 pub mod typeset;
 pub mod watched;
+
+/// Whether the pictures in `docs/` are to be made anew from what a test saw: `SCRIM_BLESS=1`; empty is as good as unset.
+pub fn blesses() -> bool {
+    std::env::var_os("SCRIM_BLESS").is_some_and(|value| !value.is_empty())
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use scrim_host::api::auth::Role;
+use scrim_tests::blesses;
 use scrim_tests::browser::{browse, root};
 use scrim_tests::served::Served;
 use scrim_toolchain::clip;
@@ -26,7 +27,7 @@ fn the_page_shows_what_viewers_see_and_every_button_does_what_it_says() -> Resul
     let report = served.get("/v1/rooms/demo/report")?.expect(200)?;
     ensure!(report["reports"] == 1, "one report was made, the journal has {}", report["reports"]);
     served.terminate(Duration::from_secs(20))?;
-    if std::env::var_os("SCRIM_BLESS").is_some() {
+    if blesses() {
         std::fs::copy(&picture, root().join("docs/live.png"))?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use scrim_host::api::auth::Role;
 use scrim_host::media::frame::Frame;
 use scrim_host::vision::color::Rgb;
+use scrim_tests::blesses;
 use scrim_tests::browser::{browse, root, script};
 use scrim_tests::built;
 use scrim_tests::livekit::{Server, alone, token};
@@ -133,7 +134,7 @@ fn what_a_viewers_browser_shows_has_every_face_covered() -> Result<()> {
     ensure!(later == 0 || busy, "{later} pictures were covered whole after the first look, and nothing was late: {full}");
     ensure!(later as f32 <= WHOLE_LATER_MAX * before.shown as f32, "{later} of {} pictures were covered whole: {full}", before.shown);
     served.terminate(Duration::from_secs(20))?;
-    if std::env::var_os("SCRIM_BLESS").is_some() {
+    if blesses() {
         std::fs::copy(path("pages.png"), root().join("docs/livekit.png"))?;
     }
     Ok(())

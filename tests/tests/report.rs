@@ -28,6 +28,7 @@ use scrim_host::vision::detection::Detection;
 use scrim_tests::bench::model::asset;
 use scrim_tests::bench::speech::corpus::{Kind, Sentence};
 use scrim_tests::bench::speech::voices;
+use scrim_tests::blesses;
 use scrim_tests::browser::{browse, root};
 use scrim_tests::clip;
 use scrim_tests::served::{add_plugins, binary};
@@ -235,7 +236,7 @@ fn the_page_of_a_clip_with_words_tells_all_but_the_bad_ones() -> Result<()> {
     std::fs::write(&expected, wanted.to_string())?;
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path in UTF-8");
     browse("report.mjs", &[&text(&page)?, &text(&expected)?, &text(&picture)?])?;
-    if std::env::var_os("SCRIM_BLESS").is_some() {
+    if blesses() {
         // In few colours, so that it is small.
         let few = ["-lavfi", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none", "-frames:v", "1"];
         let mut smaller = Command::new("ffmpeg");

@@ -20,6 +20,7 @@ use scrim_host::media::frame::{Frame, Matrix, Micros, Range};
 use scrim_host::media::picture;
 use scrim_host::vision::color::{Rgb, frame_from_rgb, rgb_from_frame};
 use scrim_host::vision::cover::Style;
+use scrim_tests::blesses;
 use scrim_tests::browser::root;
 use scrim_tests::built;
 use scrim_tests::livekit::alone;
@@ -98,7 +99,7 @@ fn bad_words_reach_no_viewer_and_the_rest_does() -> Result<()> {
         println!("{} marks are heard, stretched by {:.0} ms at most", laid.marks(), laid.stretched());
         let heard = heard::judge(&clip.sound, &clip.said, &whole.mutes, &ran.sound, &laid);
         tell_sound(&heard, &ran.strain).with_context(|| format!("the host: {}", ran.log))?;
-        if std::env::var_os("SCRIM_BLESS").is_some() {
+        if blesses() {
             std::fs::write(root().join("docs/words-live.png"), side_by_side(&clip, &ran.pictures)?)?;
         }
         break;
