@@ -61,6 +61,9 @@ pub mod deed {
     pub const REFUSE: &str = "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) (i32.const 256)) (i32.store (i32.const 520) (i32.const 2)) (return (i32.const 512))";
     /// Traps once the count has reached 3.
     pub const TRAP_AFTER_THREE: &str = "(if (i32.ge_u (global.get $count) (i32.const 3)) (then (unreachable)))";
+    /// Of a threshold policy: nothing counts before its first report, or from there on.
+    pub const COUNT_AFTER_A_REPORT: &str = "(global.set $counts (i32.gt_u (global.get $count) (i32.const 0)))";
+    pub const COUNT_BEFORE_A_REPORT: &str = "(global.set $counts (i32.eqz (global.get $count)))";
     /// Of a guest with WASI: the count becomes a random number below 1000.
     pub const RANDOM_COUNT: &str = "(global.set $count (i32.wrap_i64 (i64.rem_u (call $random) (i64.const 1000))))";
     /// Of a guest with WASI: the count becomes the clock's milliseconds.
@@ -220,6 +223,7 @@ impl Guest {
   {import}
   (memory (export "memory") 2)
   (global $count (mut i32) (i32.const 0))
+  (global $counts (mut i32) (i32.const 1))
   (global $next (mut i32) (i32.const 8192))
   (data (i32.const 0) "hello from guest")
   (data (i32.const 256) "no")
@@ -279,7 +283,7 @@ impl Guest {
     (i32.store (i32.const 512) (i32.const 640)) (i32.store (i32.const 516) (i32.const 1))
     (call $reset) (i32.const 512))"#
             ),
-            // A verdict for each detection, with the mark as its threshold.
+            // A verdict for each detection, with the mark as its threshold: it counts, unless a hook has said otherwise.
             Slot::Threshold => {
                 let (feedback, current) = (self.hook(Hook::Feedback), self.hook(Hook::Current));
                 let thresholds = "(i32.store (i32.const 640) (i32.const 256)) (i32.store (i32.const 644) (i32.const 2))
@@ -292,7 +296,7 @@ impl Guest {
     (i32.store (i32.const 512) (local.get $at)) (i32.store (i32.const 516) (local.get 7))
     (block $done (loop $more
       (br_if $done (i32.eq (local.get $i) (local.get 7)))
-      (i32.store8 (local.get $at) (i32.const 1)) (f32.store (i32.add (local.get $at) (i32.const 4)) (f32.const {mark}))
+      (i32.store8 (local.get $at) (global.get $counts)) (f32.store (i32.add (local.get $at) (i32.const 4)) (f32.const {mark}))
       (local.set $at (i32.add (local.get $at) (i32.const 8))) (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br $more)))
     (call $reset) (i32.const 512))

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range};
 use scrim_host::media::picture;
+use scrim_host::plugin::types::Slot;
 use scrim_host::vision::color::Rgb;
+use scrim_tests::guest::{Guest, Hook, deed};
 use scrim_tests::served::Served;
 use scrim_tests::typeset::{Style, Typeface};
 use serde_json::{Value, json};
 
-use super::shared::{Shared, face_jpeg, post_picture, put, room};
+use super::shared::{Shared, add, face_jpeg, post_picture, put, room};
 
 static HOST: Shared = Shared::new();
 /// What is shown; none of it may be kept.
@@ -27,8 +29,8 @@ fn page() -> Result<Vec<u8>> {
     Ok(picture::encode_jpeg(&page, 90)?)
 }
 
-fn report(host: &Served) -> Result<Value> {
-    host.get("/v1/rooms/hindsight/report")?.expect(200)
+fn report(host: &Served, room: &str) -> Result<Value> {
+    host.get(&format!("/v1/rooms/{room}/report"))?.expect(200)
 }
 
 /// What a report says of a label.
@@ -48,8 +50,8 @@ fn found(verdict: &Value, detector: &str) -> Result<(String, f64, u64)> {
 }
 
 /// The newest event of such a detection.
-fn event(host: &Served, detector: &str, label: &str) -> Result<Value> {
-    let events = host.get("/v1/rooms/hindsight/events?limit=1000")?.expect(200)?;
+fn event(host: &Served, room: &str, detector: &str, label: &str) -> Result<Value> {
+    let events = host.get(&format!("/v1/rooms/{room}/events?limit=1000"))?.expect(200)?;
     let all = events["events"].as_array().context("events")?.iter().rev();
     let found = all
         .filter(|event| event["kind"] == "detection")
@@ -62,7 +64,7 @@ fn what_reports_changed_is_told_by_label() -> Result<()> {
     let host = HOST.host()?;
     room(&host, "hindsight", json!({ "read": true }))?;
     put(&host, "hindsight", "text", "profanity-context@2.0.0", json!({}))?.expect(200)?;
-    let nothing = report(&host)?;
+    let nothing = report(&host, "hindsight")?;
     ensure!(nothing["labels"] == json!([]) && nothing["hour"]["inputs"] == 0 && nothing["hour"]["since"].is_null(), "{nothing}");
     ensure!(nothing["hour"]["policy"] == "adaptive-threshold@1.0.0" && nothing["hour"]["why_not"].is_null(), "{nothing}");
 
@@ -77,7 +79,7 @@ fn what_reports_changed_is_told_by_label() -> Result<()> {
         post_picture(&host, "hindsight", "", &page)?.expect(200)?;
     }
     let both = [("nudity", &face_label, face_confidence, 3 * faces), ("text", &word_label, word_confidence, 3 * words)];
-    let before = report(&host)?;
+    let before = report(&host, "hindsight")?;
     for (detector, label, confidence, seen) in both {
         let told = of(&before, detector, label)?;
         let close = |key: &str| told[key].as_f64().is_some_and(|threshold| (threshold - (confidence - 0.01)).abs() < 1e-3);
@@ -88,11 +90,11 @@ fn what_reports_changed_is_told_by_label() -> Result<()> {
     }
 
     for (detector, label, ..) in both {
-        let wrong = json!({ "event_id": event(&host, detector, label)?, "correct": false });
+        let wrong = json!({ "event_id": event(&host, "hindsight", detector, label)?, "correct": false });
         let learned = host.json("POST", "/v1/rooms/hindsight/feedback", &wrong)?.expect(200)?;
         ensure!(learned["counted"] == true && learned["changed"][0]["detector"] == detector, "{learned}");
     }
-    let after = report(&host)?;
+    let after = report(&host, "hindsight")?;
     ensure!(after["reports"] == 2 && after["hour"]["left_out"] == 0 && after["hour"]["why_not"].is_null(), "{after}");
     ensure!(after["hour"]["inputs"].as_u64() >= Some(6) && after["hour"]["since"].is_i64(), "{after}");
     for (detector, label, confidence, seen) in both {
@@ -106,9 +108,31 @@ fn what_reports_changed_is_told_by_label() -> Result<()> {
 
     // The room gives up its own choice.
     host.json("DELETE", "/v1/rooms/hindsight/policy/threshold", &json!(null))?.expect(200)?;
-    let still = report(&host)?;
+    let still = report(&host, "hindsight")?;
     ensure!(still["hour"]["policy"] == "adaptive-threshold@1.0.0", "the host's own choice decides then: {still}");
     // By it, thresholds are far below both.
     ensure!(of(&still, "text", &word_label)?["counted"] == 3, "{still}");
+    Ok(())
+}
+
+#[test]
+fn what_counts_only_since_it_was_reported_is_new() -> Result<()> {
+    let host = HOST.host()?;
+    room(&host, "heeded", json!({}))?;
+    // The file's policy lets it count, so that there is something to report.
+    let (label, _, faces) = found(&post_picture(&host, "heeded", "", &face_jpeg()?)?.expect(200)?, "nudity")?;
+    let heeding = Guest::new(Slot::Threshold, "1.0.0", 0.75).named("heeding").doing(Hook::Judge, deed::COUNT_AFTER_A_REPORT);
+    add(&host, &heeding.component()?)?.expect(201)?;
+    put(&host, "heeded", "threshold", "heeding@1.0.0", json!({}))?.expect(200)?;
+    let counts = || -> Result<Value> {
+        let told = of(&report(&host, "heeded")?, "nudity", &label)?;
+        Ok(json!([told["detections"], told["counted"], told["no_longer"], told["newly"], told["right"]]))
+    };
+    let before = counts()?;
+    ensure!(before == json!([faces, 0, 0, 0, 0]), "{before}");
+    let right = json!({ "event_id": event(&host, "heeded", "nudity", &label)?, "correct": true });
+    host.json("POST", "/v1/rooms/heeded/feedback", &right)?.expect(200)?;
+    let after = counts()?;
+    ensure!(after == json!([faces, faces, 0, faces, 1]), "{after}");
     Ok(())
 }
