@@ -272,7 +272,7 @@ fn what_was_read_is_text_and_never_markup() -> Result<()> {
         }
         let transcript = Some(Transcript::of(&utterance, Some(hostile.to_owned()), Some(&[])));
         let utterance = Arc::new(utterance);
-        words.judged(&Judging { medium, at: Micros(at), utterance, is_final: true, findings: vec![], fault: None, transcript });
+        words.judged(&Judging { medium, at: Micros(at), utterance, findings: vec![], fault: None, transcript });
     }
     let report = Report { title: hostile.to_owned(), frames: frames(), words: Some(words), ..Report::default() };
     open(&report, &json!({ "hostile": hostile }))

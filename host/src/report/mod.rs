@@ -309,8 +309,8 @@ mod tests {
         let transcript = Some(Transcript::of(&utterance, None, Some(&[])));
         let mut words = Words::default();
         let (medium, at) = (Medium::Screen, Micros(80_000));
-        let utterance = std::sync::Arc::new(utterance);
-        words.judged(&Judging { medium, at, utterance, is_final: false, findings: vec![], fault: None, transcript });
+        let utterance = std::sync::Arc::new(Utterance { is_final: false, ..utterance });
+        words.judged(&Judging { medium, at, utterance, findings: vec![], fault: None, transcript });
         words
     }
 

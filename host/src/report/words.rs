@@ -110,7 +110,7 @@ impl Words {
         let said = Said {
             medium: Medium::Screen,
             from: judging.at,
-            to: judging.is_final.then_some(judging.at),
+            to: judging.utterance.is_final.then_some(judging.at),
             words: transcript.words.clone(),
             fault: judging.fault.clone(),
             id: transcript.id.clone(),
@@ -123,7 +123,7 @@ impl Words {
             }
             None => self.tell_shown(said),
         }
-        if judging.is_final {
+        if judging.utterance.is_final {
             self.shown.remove(&transcript.id);
         }
     }
@@ -258,8 +258,7 @@ mod tests {
         Judging {
             medium,
             at: Micros(at),
-            utterance: Arc::new(Utterance::typed(id, "")),
-            is_final: false,
+            utterance: Arc::new(Utterance { is_final: false, ..Utterance::typed(id, "") }),
             findings,
             fault: None,
             transcript,
@@ -278,7 +277,7 @@ mod tests {
             words.judged(&judging(Medium::Screen, at, "page-1", shown(text)));
         }
         let mut last = judging(Medium::Screen, 40, "page-1", shown("three four"));
-        last.is_final = true;
+        last.utterance = Arc::new(Utterance::typed("page-1", ""));
         words.judged(&last);
         words.judged(&judging(Medium::Screen, 35, "page-2", shown("five")));
         let wanted = [

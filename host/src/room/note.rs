@@ -73,8 +73,6 @@ pub struct Judging {
     pub at: Micros,
     /// What was said or shown. Whoever hears of it tells, logs and keeps no word, unless somebody asked for that.
     pub utterance: Arc<Utterance>,
-    /// No later revision follows.
-    pub is_final: bool,
     pub findings: Vec<Finding>,
     /// Why it was not judged.
     pub fault: Option<String>,

@@ -76,13 +76,11 @@ impl Asker {
     }
 
     fn unjudged(&self, medium: Medium, at: Micros, utterance: &Arc<Utterance>, policy: Option<String>, fault: String) -> Flagged {
-        let is_final = utterance.is_final;
         let transcript = self.transcribes.then(|| Transcript::of(utterance, policy, None));
         (self.observer)(Note::Judged(Judging {
             medium,
             at,
             utterance: utterance.clone(),
-            is_final,
             findings: Vec::new(),
             fault: Some(fault),
             transcript,
@@ -99,12 +97,11 @@ impl Asker {
                 span.fill(true);
             }
         }
-        let is_final = utterance.is_final;
         let transcript = self.transcribes.then(|| {
             mask_reasons(utterance, &mut findings);
             Transcript::of(utterance, policy, Some(&findings))
         });
-        (self.observer)(Note::Judged(Judging { medium, at, utterance: utterance.clone(), is_final, findings, fault: None, transcript }));
+        (self.observer)(Note::Judged(Judging { medium, at, utterance: utterance.clone(), findings, fault: None, transcript }));
         Some(flagged)
     }
 }
