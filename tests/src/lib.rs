@@ -4,6 +4,7 @@ pub mod bench;
 pub mod browser;
 pub mod built;
 pub mod burnt;
+pub mod cells;
 pub mod clip;
 pub mod coverage;
 pub mod faults;

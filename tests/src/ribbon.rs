@@ -1,12 +1,11 @@
 //! A frame's number as a ribbon along the top edge: cells of two greys that blend into each other and into what is below. It survives coding and
 //! scaling as [`crate::burnt`]'s row does, and holds no strokes: a host that reads has nothing to read there, nor to cover.
 
-use crate::burnt::{checksum, gray, ungray};
+use crate::cells;
 
-/// Bits of the number, and of its checksum; a cell that is always bright before them, one that is always dark behind.
+/// Bits of the number.
 const NUMBER: usize = 10;
-const CHECK: usize = 8;
-const CELLS: usize = 1 + NUMBER + CHECK + 1;
+const CELLS: usize = cells::count(NUMBER);
 /// The numbers that there are.
 pub const NUMBERS: u16 = 1 << NUMBER;
 /// In shares of the height: down to where it is itself, and where it is gone.
@@ -20,20 +19,9 @@ const CONTRAST_MIN: i32 = 22;
 /// Share of a cell's length, about its middle, that is not blended.
 const PLAIN: f32 = 0.2;
 
-fn bits(number: u16) -> [bool; CELLS] {
-    let gray = gray(number);
-    let word = (u32::from(gray) << CHECK) | u32::from(checksum(gray));
-    let mut bits = [false; CELLS];
-    bits[0] = true;
-    for (place, bit) in bits[1..=NUMBER + CHECK].iter_mut().rev().enumerate() {
-        *bit = word >> place & 1 == 1;
-    }
-    bits
-}
-
 /// Draws a number below [`NUMBERS`] over a luma plane.
 pub fn draw(luma: &mut [u8], width: usize, height: usize, number: u16) {
-    let levels = bits(number).map(|bit| if bit { BRIGHT } else { DARK });
+    let levels: Vec<f32> = cells::of(number, NUMBER).map(|bright| if bright { BRIGHT } else { DARK }).collect();
     let (full, room) = (FULL * height as f32, ROOM * height as f32);
     let across: Vec<f32> = (0..width)
         .map(|x| {
@@ -54,22 +42,14 @@ pub fn draw(luma: &mut [u8], width: usize, height: usize, number: u16) {
 
 /// The number of a picture, if it can be read.
 pub fn read(luma: &[u8], width: usize, height: usize) -> Option<u16> {
-    let mean = |cell: usize| {
+    let level = |cell: usize| {
         let middle = (cell as f32 + 0.5) * width as f32 / CELLS as f32;
         let reach = width as f32 / CELLS as f32 / 6.0;
         let across = (middle - reach) as usize..(middle + reach) as usize;
         let down = (FULL * height as f32 * 0.2) as usize..(FULL * height as f32 * 0.8) as usize;
-        let count = (across.len() * down.len()).max(1) as u32;
-        let sum: u32 = down.flat_map(|y| luma[y * width..][across.clone()].iter()).map(|&v| u32::from(v)).sum();
-        (sum / count) as i32
+        cells::level(luma, width, across, down)
     };
-    let (bright, dark) = (mean(0), mean(CELLS - 1));
-    if bright - dark < CONTRAST_MIN {
-        return None;
-    }
-    let word = (1..CELLS - 1).fold(0_u32, |word, cell| (word << 1) | u32::from(mean(cell) > (bright + dark) / 2));
-    let gray = (word >> CHECK) as u16;
-    (checksum(gray) == word as u8).then(|| ungray(gray))
+    cells::number((0..CELLS).map(level), CONTRAST_MIN)
 }
 
 #[cfg(test)]
