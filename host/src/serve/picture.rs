@@ -19,7 +19,7 @@ use crate::infer::ocr::{Block, ReadWord};
 use crate::media::frame::{Frame, Micros};
 use crate::plugin::types::{self, SourceKind};
 use crate::room::judges::Judges;
-use crate::room::note::{Finding, Medium, Note};
+use crate::room::note::{Judging, Medium, Note};
 use crate::room::policies::POLICY_DEADLINE;
 use crate::room::published::Cover;
 use crate::room::reading::JudgeId;
@@ -76,12 +76,12 @@ pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<
     // Leaves when this ends, also if whoever asked is gone.
     let _entered = Entered { policies: policies.clone(), number };
     let (heard, told_id) = (Arc::downgrade(room), id.clone());
-    let in_words: Arc<Mutex<Vec<Finding>>> = Arc::default();
-    let found_in_words = in_words.clone();
+    let in_words: Arc<Mutex<Vec<Judging>>> = Arc::default();
+    let judged_words = in_words.clone();
     let observer = Arc::new(move |note| match note {
         // What counts is told below, with its events.
         Note::Weighed(_) => {}
-        Note::Judged(judging) => lock(&found_in_words).extend(judging.findings),
+        Note::Judged(judging) => lock(&judged_words).push(judging),
         other => {
             if let Some(room) = heard.upgrade() {
                 room.noted(&told_id, other);
@@ -125,8 +125,13 @@ pub async fn judge(room: &Arc<Room>, mut frame: Frame, cascade: bool) -> Result<
             Ok(words) => {
                 judged.looked.push(TEXT.into());
                 judged.words = words;
-                for Finding { detection, verdict, .. } in std::mem::take(&mut *lock(&in_words)) {
-                    judged.found.push(told(room, &judged, &frame, detection, verdict));
+                let judgings = std::mem::take(&mut *lock(&in_words));
+                for judging in &judgings {
+                    for found in &judging.findings {
+                        let covered = found.verdict.counts;
+                        let event = covered.then(|| room.tell_found(&judged.id, judging, found));
+                        judged.found.push(Found { detection: found.detection.clone(), verdict: found.verdict, covered, event });
+                    }
                 }
             }
             Err(why) => {
@@ -217,8 +222,7 @@ async fn answer(judges: &Judges, request: Request, within: Duration) -> Option<A
 
 fn told(room: &Room, judged: &Judged, frame: &Frame, detection: Detection, verdict: Verdict) -> Found {
     let labels = judged.settings.detector(&detection.detector).map(|d| &d.cover);
-    // Words are covered by themselves, not by the area that holds all of them.
-    let covered = verdict.counts && (&*detection.detector == TEXT || labels.is_some_and(|cover| cover.contains(&detection.label)));
+    let covered = verdict.counts && labels.is_some_and(|cover| cover.contains(&detection.label));
     let event = verdict.counts.then(|| {
         let body = detection_body(&judged.id, frame.seq.0, &detection, verdict.threshold);
         room.events.push(room.shared.clock.unix_us(), "detection", body, None)
@@ -231,6 +235,7 @@ fn covered(judged: &Judged) -> Cover {
     if let (Some((detector, _)), FailMode::Closed) = (judged.failed.first(), judged.settings.fail_mode) {
         return Cover::Full { detector: detector.clone(), reason: crate::room::channel::Unjudged::NoEarlierLook };
     }
+    // Words are covered by themselves, not by the area that holds all of them.
     let seen = judged.found.iter().filter(|found| found.covered && &*found.detection.detector != TEXT);
     let areas = seen.map(|found| found.detection.area.unwrap_or(Rect::FULL)).chain(judged.words.iter().copied());
     Cover::Masks(areas.map(|area| area.grown(area.width * MARGIN, area.height * MARGIN).clamped()).collect())

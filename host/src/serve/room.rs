@@ -32,7 +32,7 @@ use crate::plugin::types::{Request, Slot};
 use crate::room::note::{Decision, Finding, Judging, Note, Observer, Weighing};
 use crate::room::policies::Policies;
 use crate::speech::SoundRule;
-use crate::store::{KeptText, PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
+use crate::store::{EventRow, KeptText, PolicyRow, RoomRow, Scope, SnapshotRow, StoreError};
 use crate::vision::detection::Detection;
 
 /// A label is told of once in so long, in each source.
@@ -186,10 +186,10 @@ impl Room {
     }
 
     /// The same of what somebody said, typed or showed; the words are kept with it for as long as the room asks for.
-    pub fn tell_of(&self, kind: &str, body: Value, text: &str) {
+    pub fn tell_of(&self, kind: &str, body: Value, text: &str) -> Arc<EventRow> {
         let (now, hours) = (self.shared.clock.unix_us(), self.settled().config.room.keep_text_h);
         let text = (hours > 0).then(|| KeptText { text: text.to_owned(), until: now + i64::from(hours) * 3_600_000_000 });
-        self.events.push(now, kind, body, text);
+        self.events.push(now, kind, body, text)
     }
 
     /// The live streams, the oldest first.
@@ -414,22 +414,26 @@ impl Room {
         }
     }
 
-    /// Tells what was found in words; the words only where the room keeps them.
     fn judged(&self, source: &str, judging: &Judging) {
         let now = self.shared.clock.now();
-        for Finding { finding, detection, verdict } in judging.findings.iter().filter(|found| found.verdict.counts) {
-            if self.is_news(source, &detection.label, now) {
-                let mut body = detection_body(source, 0, detection, verdict.threshold);
-                // Words belong to a time, not to one frame.
-                body["frame"] = Value::Null;
-                body["at_us"] = json!(judging.at.0);
-                body["medium"] = json!(judging.medium);
-                body["severity"] = json!(finding.severity);
-                body["words"] = json!(finding.count);
-                let said: Vec<&str> = judging.utterance.words.iter().map(|word| word.text.as_str()).collect();
-                self.tell_of("detection", body, &said.join(" "));
+        for found in judging.findings.iter().filter(|found| found.verdict.counts) {
+            if self.is_news(source, &found.detection.label, now) {
+                self.tell_found(source, judging, found);
             }
         }
+    }
+
+    /// Tells of something that was found in words; the words only where the room keeps them.
+    pub(super) fn tell_found(&self, source: &str, judging: &Judging, found: &Finding) -> Arc<EventRow> {
+        let mut body = detection_body(source, 0, &found.detection, found.verdict.threshold);
+        // Words belong to a time, not to one frame.
+        body["frame"] = Value::Null;
+        body["at_us"] = json!(judging.at.0);
+        body["medium"] = json!(judging.medium);
+        body["severity"] = json!(found.finding.severity);
+        body["words"] = json!(found.finding.count);
+        let said: Vec<&str> = judging.utterance.words.iter().map(|word| word.text.as_str()).collect();
+        self.tell_of("detection", body, &said.join(" "))
     }
 
     fn is_news(&self, source: &str, label: &str, now: Micros) -> bool {

@@ -5,7 +5,7 @@ use scrim_host::media::frame::{Frame, FrameSeq, Matrix, Micros, Range};
 use scrim_host::media::picture::{self, Limits};
 use scrim_host::vision::color::{Rgb, rgb_from_frame};
 use scrim_tests::served::Served;
-use scrim_tests::typeset::{Style, Typeface};
+use scrim_tests::typeset::{Drawn, Style, Typeface};
 use serde_json::{Value, json};
 
 use super::shared::{Shared, astronaut, face_jpeg, post_picture, problem, put, raw, room, say};
@@ -55,18 +55,22 @@ fn a_face_in_a_picture_is_found_and_masked() -> Result<()> {
     Ok(())
 }
 
+/// A picture of a text, and where its words are.
+fn page(text: &str) -> Result<(Vec<u8>, Vec<Drawn>)> {
+    let mut page = Frame::new(FrameSeq(0), Micros::ZERO, 640, 360, Range::Full, Matrix::Bt601, vec![128; 640 * 360 * 3 / 2]);
+    page.planes_mut()[0].fill(220);
+    let drawn = Typeface::open("DejaVuSans.ttf")?.draw(&mut page, (40.0, 60.0), text, &Style::new(28.0, Rgb([10, 10, 10])));
+    Ok((picture::encode_jpeg(&page, 90)?, drawn))
+}
+
 #[test]
 fn bad_words_in_a_picture_are_read_and_masked() -> Result<()> {
     let host = HOST.host()?;
     let view = room(&host, "reads", json!({ "read": true, "detectors": [] }))?;
     put(&host, "reads", "text", "profanity-context@2.0.0", json!({}))?.expect(200)?;
     ensure!(view["effective"]["read"] == true && view["effective"]["delay_ms"] == 1200, "{view}");
-    let mut page = Frame::new(FrameSeq(0), Micros::ZERO, 640, 360, Range::Full, Matrix::Bt601, vec![128; 640 * 360 * 3 / 2]);
-    page.planes_mut()[0].fill(220);
-    let face = Typeface::open("DejaVuSans.ttf")?;
-    let drawn =
-        face.draw(&mut page, (40.0, 60.0), "good evening to all of you\nyou are a fucking idiot", &Style::new(28.0, Rgb([10, 10, 10])));
-    let verdict = post_picture(&host, "reads", "", &picture::encode_jpeg(&page, 90)?)?.expect(200)?;
+    let (page, drawn) = page("good evening to all of you\nyou are a fucking idiot")?;
+    let verdict = post_picture(&host, "reads", "", &page)?.expect(200)?;
     ensure!(verdict["judged"] == true && verdict["cover"] == "masked" && verdict["looked"] == json!(["text"]), "{verdict}");
     let masks = list(&verdict, "masks")?;
     let of = |area: &Value, key: &str| area[key].as_f64().unwrap_or(f64::NAN) as f32;
@@ -83,7 +87,7 @@ fn bad_words_in_a_picture_are_read_and_masked() -> Result<()> {
     ensure!(!verdict.to_string().contains("fuck"), "the words are in the answer: {verdict}");
     // What is not read passes.
     host.json("PATCH", "/v1/rooms/reads", &json!({ "read": false }))?.expect(200)?;
-    let verdict = post_picture(&host, "reads", "", &picture::encode_jpeg(&page, 90)?)?.expect(200)?;
+    let verdict = post_picture(&host, "reads", "", &page)?.expect(200)?;
     ensure!(verdict["cover"] == "clear" && verdict["masks"] == json!([]), "{verdict}");
     Ok(())
 }
@@ -277,6 +281,37 @@ fn a_room_keeps_what_was_found_bad_where_it_asks_for_it_and_nothing_else() -> Re
     let kept = told(&host)?;
     ensure!(kept.len() == 2 && kept[1].get("text").is_none(), "{kept:?}");
     problem(host.json("PATCH", "/v1/rooms/complaints", &json!({ "keep_text_h": 721 }))?, 422)?;
+    Ok(())
+}
+
+#[test]
+fn what_a_posted_picture_shows_is_kept_like_what_is_shown_live() -> Result<()> {
+    let host = HOST.host()?;
+    room(&host, "evidence", json!({ "read": true, "detectors": [], "keep_text_h": 2 }))?;
+    put(&host, "evidence", "text", "profanity-context@2.0.0", json!({}))?.expect(200)?;
+    let told = || -> Result<Vec<Value>> {
+        let events = host.get("/v1/rooms/evidence/events?limit=1000")?.expect(200)?;
+        Ok(list(&events, "events")?.iter().filter(|event| event["kind"] == "detection").cloned().collect())
+    };
+    post_picture(&host, "evidence", "", &page("good evening to all of you")?.0)?.expect(200)?;
+    ensure!(told()?.is_empty(), "nothing bad was shown");
+    let (bad, _) = page("good evening to all of you\nyou are a fucking idiot")?;
+    let verdict = post_picture(&host, "evidence", "", &bad)?.expect(200)?;
+    ensure!(!verdict.to_string().contains("fuck"), "the words are in the answer: {verdict}");
+    let kept = told()?;
+    ensure!(!kept.is_empty(), "something bad was shown: {verdict}");
+    for event in &kept {
+        ensure!(event["text"].as_str().is_some_and(|text| text.contains("fucking")), "{event}");
+        let hours = (event["text_until"].as_i64().context("a time")? - event["at"].as_i64().context("a time")?) / 3_600_000_000;
+        let body = &event["body"];
+        ensure!(hours == 2 && body["medium"] == "screen" && body["frame"].is_null() && body["words"].as_u64() > Some(0), "{event}");
+        ensure!(!body.to_string().contains("fuck"), "the words are in what is kept for longer: {event}");
+    }
+    // As long as the room asks for it.
+    host.json("PATCH", "/v1/rooms/evidence", &json!({ "keep_text_h": null }))?.expect(200)?;
+    post_picture(&host, "evidence", "", &bad)?.expect(200)?;
+    let all = told()?;
+    ensure!(all.len() > kept.len() && all[kept.len()..].iter().all(|event| event.get("text").is_none()), "{all:?}");
     Ok(())
 }
 
