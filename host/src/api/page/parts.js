@@ -21,7 +21,8 @@ export const seen = (body) => `${body.label} ${body.confidence.toFixed(2)}`;
 /** An event of a room in one line. */
 export function describe({ kind, body }) {
   switch (kind) {
-    case "detection": return `${seen(body)}, counts from ${body.threshold.toFixed(2)}, frame ${number(body.frame)}`;
+    // One of words has no frame.
+    case "detection": return `${seen(body)}, counts from ${body.threshold.toFixed(2)}${body.frame === null ? "" : `, frame ${number(body.frame)}`}`;
     case "exposed": return `${seen(body)} was not covered, frame ${number(body.frame)}`;
     case "feedback": return `${body.label} reported as ${body.correct ? "right" : "wrong"}${body.pending ? `, pending: ${body.pending}` : ""}`;
     case "policy": return describePolicy(body);
