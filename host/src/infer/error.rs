@@ -17,7 +17,7 @@ pub enum InferError {
     Declarations(Vec<Fault>),
     #[error("no model is called {name}; known: {}", known.join(", "))]
     UnknownModel { name: String, known: Vec<String> },
-    #[error("model {model}: {} is missing; run `cargo xtask fetch`, or correct the declaration's path", path.display())]
+    #[error("model {model}: {} is missing; run `cargo xtask fetch`, or correct the path in its declaration or in `speech.model`", path.display())]
     ModelMissing { model: String, path: PathBuf },
     #[error("model {model}: {} has sha256 {found}, its declaration says {declared}; fetch it again or correct the declaration", path.display())]
     ModelChanged { model: String, path: PathBuf, declared: String, found: String },

@@ -68,10 +68,12 @@ impl Files {
 /// What is read of the settings; the first names are those of Hugging Face, the others those of CTranslate2.
 #[derive(Deserialize)]
 struct Settings {
-    #[serde(default, alias = "suppress_ids")]
-    suppress_tokens: Vec<u32>,
-    #[serde(default, alias = "suppress_ids_begin")]
-    begin_suppress_tokens: Vec<u32>,
+    #[serde(alias = "suppress_ids")]
+    suppress_tokens: Option<Vec<u32>>,
+    #[serde(alias = "suppress_ids_begin")]
+    begin_suppress_tokens: Option<Vec<u32>>,
+    /// Layer and head of the decoder's that follow the sound.
+    alignment_heads: Option<Vec<(usize, usize)>>,
 }
 
 /// Words that are listened for. The decoder is made to believe that the first [`SAID_WORDS`] of them were said before.
@@ -129,13 +131,20 @@ impl Recogniser {
             end: tokens.end,
             no_speech: tokens.no_speech,
             start: before.len(),
-            suppressed: settings.suppress_tokens,
-            suppressed_first: settings.begin_suppress_tokens,
+            suppressed: settings.suppress_tokens.unwrap_or_default(),
+            suppressed_first: settings.begin_suppress_tokens.unwrap_or_default(),
             begins: tokens.begins(),
             favoured: favoured.words.iter().flat_map(|word| tokens.spellings(word)).collect(),
             bonus: favoured.bonus,
         };
-        let network = Network::open(runtime, &files.encoder, &files.decoder).map_err(model)?;
+        let alignment = settings.alignment_heads.unwrap_or_default();
+        let network = Network::open(runtime, &files.encoder, &files.decoder, &alignment).map_err(model)?;
+        if !network.aligned() {
+            tracing::warn!(
+                model = name,
+                "it does not say where it looks: when each word was said is guessed, and mutes miss (docs/words.md)"
+            );
+        }
         let prompt = [before.as_slice(), &tokens.prompt].concat();
         Ok(Self { name: name.to_owned(), network, mel: Mel::new(), tokens, prompt, rules })
     }
@@ -187,7 +196,7 @@ impl Recogniser {
     fn words(&self, decoded: &Way, samples: usize) -> Vec<(HeardWord, usize)> {
         let position = HOP * FRAMES_PER_POSITION;
         let content = samples.div_ceil(position);
-        let begins = match self.network.aligned {
+        let begins = match self.network.aligned() {
             true => {
                 let rows: Vec<&[f32]> = decoded.attention.iter().map(Vec::as_slice).collect();
                 let positions = self.frames(samples) / FRAMES_PER_POSITION;
