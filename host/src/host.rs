@@ -41,10 +41,10 @@ use crate::room::words::Asker;
 /// How long the clock's look may wait for a cut that might follow: two frames at 30 frames/s.
 pub const PATIENCE: Micros = Micros::from_millis(70);
 
-/// How much less likely a stretch may be with a favoured word than without, as a logarithm, for it to be heard: no less. Chosen by seed 2 of `scrim-bench
-/// speech` (150 sentences, 12.6 minutes of ordinary speech), where what is said before already finds most: with 0 recall is 0.93 clean and 0.80 at
-/// 20 dB, and 1 word is made up; with 0.5 it is 0.93 and 0.83, and 2 are; with 1.5 it is 0.93 and 0.84, and 4 are.
-pub const FAVOUR: f32 = 0.0;
+/// How much less likely a stretch may be with a favoured word than without, as a logarithm, for it to be heard; and how much less likely to a decoder
+/// that is not told of them. Chosen by seeds 2 and 3 of `scrim-bench speech` (150 sentences each, 25 minutes of ordinary speech).
+pub const FAVOUR: f32 = 4.0;
+pub const MARGIN: f32 = 7.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -163,7 +163,11 @@ impl Host {
                 Some(folder) => whisper::Files::optimum(folder),
                 None => whisper::Files::tiny_en(&scrim_toolchain::assets::folder()?),
             };
-            let favoured = whisper::Favoured { words: speech.favour.clone().unwrap_or_else(whisper::Favoured::shipped), bonus: FAVOUR };
+            let favoured = whisper::Favoured {
+                words: speech.favour.clone().unwrap_or_else(whisper::Favoured::shipped),
+                bonus: FAVOUR,
+                margin: MARGIN,
+            };
             let threads = speech.recognisers.get() as usize;
             let hearing = Hearing::open(runtime()?, asset("silero-vad.onnx")?, &files, &favoured, threads).map_err(HostError::Hearing)?;
             let _first = self.hearing.set(hearing);

@@ -36,7 +36,7 @@ fn where_nobody_speaks_no_speech_is_found() -> Result<()> {
 fn where_nobody_speaks_no_words_are_made_up() -> Result<()> {
     let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
     let files = Files::tiny_en(&assets::folder()?);
-    let favoured = Favoured { words: vec!["fuck".to_owned(), "bitch".to_owned()], bonus: 2.0 };
+    let favoured = Favoured { words: vec!["fuck".to_owned(), "bitch".to_owned()], bonus: 2.0, margin: 9.0 };
     let mut recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &favoured)?;
     let [silence, _, noise] = sounds();
     for sound in [silence, noise] {

@@ -155,16 +155,17 @@ fn settings_take_a_models_budget_where_none_is_given() {
 }
 
 #[test]
-fn more_words_to_listen_for_than_are_used_are_a_fault_among_the_others() {
+fn a_list_that_is_too_long_is_a_fault_among_the_others() {
     let text = |words: usize| format!("[speech]\nfavour = {:?}\n", vec!["damn"; words]);
-    let found = faults(&format!("{}[room]\nhold_ms = -1", text(10)));
+    let found = faults(&format!("{}[room]\nhold_ms = -1", text(257)));
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(
         found[1],
-        "speech.favour: has 10 items, of which 9 at most can be used; give an array of up to nine texts, those that matter most"
+        "speech.favour: has 257 items, of which 256 at most can be used; it means: Words that are listened for, those that matter most first: what is like the \
+         first nine is likelier to be heard"
     );
-    for words in [0, 1, 9] {
-        let config = Config::parse(&text(words)).expect("all of them are used");
+    for words in [0, 1, 256] {
+        let config = Config::parse(&text(words)).expect("no more than may be");
         assert_eq!(config.speech.favour.map(|favour| favour.len()), Some(words));
     }
 }

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Millis, nz};
-use crate::infer::whisper::SAID_WORDS;
 use crate::room::settings::{MaskUnit, TextSettings};
 
 /// Text in the picture: what is read goes to the text policy, and what that finds is covered.
@@ -71,8 +70,8 @@ pub struct Speech {
     pub recognisers: NonZeroU32,
     /// Folder of a Whisper of your own, as Hugging Face's Optimum exports it. Absent: tiny.en, which set-up fetches.
     pub model: Option<PathBuf>,
-    /// Words that are listened for: what is like them is likelier to be heard. Absent: strong English ones. An empty list: none.
-    #[schemars(length(max = SAID_WORDS), extend("x-expected" = "an array of up to nine texts, those that matter most"))]
+    /// Words that are listened for, those that matter most first: what is like the first nine is likelier to be heard. Absent: strong English ones. An empty list: none.
+    #[schemars(length(max = 256))]
     pub favour: Option<Vec<String>>,
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cpu_time::ThreadTime;
-use scrim_host::host::FAVOUR;
+use scrim_host::host::{FAVOUR, MARGIN};
 use scrim_host::infer::runtime::Runtime;
 use scrim_host::infer::vad::{self, Vad};
 use scrim_host::infer::whisper::{Favoured, Files, Recogniser};
@@ -48,13 +48,14 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let after = |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let seed = after("--seed").map_or(Ok(SEED), |text| text.parse()).context("--seed takes a number")?;
     let bonus = after("--bonus").map_or(Ok(FAVOUR), |text| text.parse()).context("--bonus takes a number")?;
+    let margin = after("--margin").map_or(Ok(MARGIN), |text| text.parse()).context("--margin takes a number")?;
     let count: usize = after("--sentences").map_or(Ok(SENTENCES), |text| text.parse()).context("--sentences takes a number")?;
     let show = arguments.iter().any(|argument| argument == "--show");
     let sentences = sentences(seed, count);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/speech/{seed}-{count}"));
     let spoken = speak(&sentences, &folder)?;
-    let mut engine = Engine::open(bonus)?;
-    println!("seed {seed}, {count} sentences of each kind, bonus {bonus}");
+    let mut engine = Engine::open(bonus, margin)?;
+    println!("seed {seed}, {count} sentences of each kind, bonus {bonus}, margin {margin}");
     let of = |kind: Kind| sentences.iter().zip(&spoken).filter(|(sentence, _)| sentence.kind == kind).collect::<Vec<_>>();
     let bad = of(Kind::Bad);
     for (name, beside) in CONDITIONS {
@@ -69,11 +70,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
 }
 
 impl Engine {
-    fn open(bonus: f32) -> Result<Self> {
+    fn open(bonus: f32, margin: f32) -> Result<Self> {
         let runtime = Runtime::load(&assets::path("libonnxruntime.so")?)?;
         let files = Files::tiny_en(&assets::folder()?);
         let vad = Vad::new(runtime, "silero-vad", &assets::path("silero-vad.onnx")?)?;
-        let recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &Favoured { words: Favoured::shipped(), bonus })?;
+        let recogniser = Recogniser::new(runtime, "whisper-tiny.en", &files, &Favoured { words: Favoured::shipped(), bonus, margin })?;
         Ok(Self { vad, recogniser })
     }
 

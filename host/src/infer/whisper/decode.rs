@@ -20,6 +20,10 @@ const NONSENSE: f32 = -2.0;
 const TRIED_MAX: usize = 24;
 /// So many times what a word costs on average, as a logarithm, is taken off the bonus: where nothing is clear, anything could have been said.
 const UNCLEAR: f32 = 4.0;
+/// Weight of what was said before against nothing said before, where the two do not agree on what was said.
+const TOLD: f32 = 2.0;
+/// A favoured word whose tokens are less likely than that on average is not put in, however unlikely the rest is.
+const FAINT: f32 = -3.0;
 /// Favoured words that are put in, at most.
 const FOUND_MAX: usize = 8;
 /// A way that writes so many tokens less leaves out what was said, and is likelier for that alone.
@@ -31,6 +35,8 @@ pub struct Decoded {
     pub way: Way,
     /// How likely it is that nothing was said.
     pub no_speech: f32,
+    /// How much less likely, as a logarithm, it is than the likeliest way, which has not all of what is listened for.
+    pub hoped: f32,
 }
 
 impl Decoded {
@@ -55,18 +61,52 @@ pub fn decode<E>(
     rules: &Rules,
     step: impl FnMut(&[u32], usize) -> Result<Step, E>,
 ) -> Result<Decoded, E> {
-    let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), no_speech: 0.0 };
+    let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), start: Some(rules.start), no_speech: 0.0 };
     let (settled, draft) = draft.split_at(settled.min(draft.len()));
     let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
     let mut way = walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default();
     let (spare, mut refuted) = (spare(rules, &way), Vec::new());
+    let likeliest = way.likely_from(0);
     for _ in 0..FOUND_MAX {
         match better(&mut walker, &way, spare, &mut refuted)? {
             Some(found) => way = found,
             None => break,
         }
     }
-    Ok(Decoded { way, no_speech: walker.no_speech })
+    let hoped = (likeliest - way.likely_from(0)).max(0.0);
+    Ok(Decoded { way, no_speech: walker.no_speech, hoped })
+}
+
+/// What is left of `decoded` where a decoder that is not told what was said before, and knows no bonus, is asked about it: that one's way, where
+/// `decoded` is too much less likely there, what it was less likely here with [`TOLD`] times the weight. What is said before makes some words so likely
+/// that they are heard where something else is plainly said; a word that was said is likely either way. `prompt`, `settled` and `step` as in [`decode`].
+///
+/// # Errors
+/// What `step` fails with.
+pub fn confirmed<E>(
+    decoded: Decoded,
+    prompt: &[u32],
+    settled: usize,
+    seconds: f32,
+    rules: &Rules,
+    step: impl FnMut(&[u32], usize) -> Result<Step, E>,
+) -> Result<Decoded, E> {
+    let tokens = &decoded.way.tokens;
+    let found = rules.found(tokens).len();
+    if found == 0 {
+        return Ok(decoded);
+    }
+    let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), start: None, no_speech: 0.0 };
+    let (settled, draft) = tokens.split_at(settled.min(tokens.len()));
+    let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
+    let plain = walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default();
+    let lost = found.saturating_sub(rules.found(&plain.tokens).len());
+    if lost == 0 {
+        return Ok(decoded);
+    }
+    let least = plain.likely_from(0) + TOLD * decoded.hoped - rules.margin * lost as f32;
+    let same = walker.walk(Way::default(), Plan { first: vec![tokens], draft: &[], least: Some(least) })?;
+    Ok(if same.is_some() { decoded } else { Decoded { way: plain, ..decoded } })
 }
 
 /// The best of the ways that turn off this one towards what is favoured, if one is better than it. `spare`: what a favoured
@@ -97,8 +137,9 @@ fn better<E, F: FnMut(&[u32], usize) -> Result<Step, E>>(
         let draft = &old.tokens[rules.next_word(&old.tokens, hope.at)..];
         let way = walker.walk(turned, Plan { first, draft, least: Some(least(&hope) - hope.log_probability) })?;
         let whole = |way: &Way| (old.cut || !way.cut) && way.tokens.len() + LOST_MAX >= old.tokens.len();
+        let clear = |way: &Way| rules.found(&way.tokens).into_iter().any(|word| word.contains(&hope.at) && way.likely_each(word) > FAINT);
         let score = |way: &Way| way.likely_from(0) + spare * rules.found(&way.tokens).len() as f32;
-        match way.filter(whole).map(|way| (score(&way), way)).filter(|(gained, _)| *gained > score(old)) {
+        match way.filter(|way| whole(way) && clear(way)).map(|way| (score(&way), way)).filter(|(gained, _)| *gained > score(old)) {
             Some(way) if best.as_ref().is_none_or(|(gained, _)| way.0 > *gained) => best = Some(way),
             Some(_) => {}
             None => refuted.push(key),
@@ -226,6 +267,11 @@ mod tests {
 
     /// A network that knows some sentences, and how likely each next token of them is; whatever else is said, it says that it is over.
     fn knowing(sentences: &[&[(u32, f32)]]) -> impl FnMut(&[u32], usize) -> Result<Step, Infallible> {
+        knowing_after(PROMPT.len(), sentences)
+    }
+
+    /// The same after so many tokens of a prompt.
+    fn knowing_after(prompt: usize, sentences: &[&[(u32, f32)]]) -> impl FnMut(&[u32], usize) -> Result<Step, Infallible> {
         let sentences: Vec<Vec<(u32, f32)>> = sentences.iter().map(|sentence| sentence.to_vec()).collect();
         let mut heard: Vec<u32> = Vec::new();
         move |tokens, kept| {
@@ -233,7 +279,7 @@ mod tests {
             let (mut logits, mut attention) = (Vec::new(), Vec::new());
             for token in tokens {
                 heard.push(*token);
-                let before = heard.get(PROMPT.len()..).unwrap_or_default();
+                let before = heard.get(prompt..).unwrap_or_default();
                 let mut likely = [1e-9_f32; 12];
                 for sentence in &sentences {
                     if sentence.len() > before.len() && sentence.iter().zip(before).all(|((token, _), before)| token == before) {
@@ -271,6 +317,44 @@ mod tests {
             assert!((share - if heard[1] == 6 { 0.0428 } else { 0.413 }).abs() < 0.001, "{share}");
             let looked: Vec<f32> = way.attention.iter().map(|row| row[0]).collect();
             assert_eq!(looked, [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        }
+    }
+
+    #[test]
+    fn what_is_faint_is_not_heard_whatever_the_bonus() {
+        let plain: &[(u32, f32)] = &[(1, 0.9), (2, 0.9), (3, 0.9)];
+        for (share, heard) in [(0.04, [1, 2, 3]), (0.055, [1, 6, 3])] {
+            let bad: &[(u32, f32)] = &[(1, 0.9), (6, share), (3, 0.95)];
+            assert_eq!(listening(&[&[6]], 99.0, &[plain, bad]).tokens, heard, "{share}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_decoder_that_was_told_of_it_hears_is_not_said() {
+        let plain: &[(u32, f32)] = &[(1, 0.9), (2, 0.8), (3, 0.9)];
+        let asked = |share: f32, hoped: f32, margin: f32| {
+            let bad: &[(u32, f32)] = &[(1, 0.9), (6, share), (3, 0.9)];
+            let rules = Rules { favoured: vec![vec![6]], margin, ..rules() };
+            let way = Way { tokens: vec![1, 6, 3], log_probabilities: vec![-0.1; 3], ..Way::default() };
+            let decoded = Decoded { way, no_speech: 0.5, hoped };
+            let found = confirmed(decoded, &PROMPT[..1], 0, 3.0, &rules, knowing_after(1, &[plain, bad])).unwrap();
+            assert_eq!(found.no_speech, 0.5);
+            found.way.tokens
+        };
+        // 0.8 against 0.04: e^3; what was hoped counts twice.
+        assert_eq!((asked(0.04, 0.0, 2.9), asked(0.04, 0.0, 3.1)), (vec![1, 2, 3], vec![1, 6, 3]));
+        assert_eq!((asked(0.04, 0.5, 3.9), asked(0.04, 0.5, 4.1)), (vec![1, 2, 3], vec![1, 6, 3]));
+    }
+
+    #[test]
+    fn what_is_confirmed_stays_as_it_was_heard() {
+        let bad: &[(u32, f32)] = &[(1, 0.9), (6, 0.8), (3, 0.9)];
+        let rules = Rules { favoured: vec![vec![6]], margin: -9.0, ..rules() };
+        for (tokens, settled) in [(vec![1, 6, 3], 0), (vec![1, 6, 2], 2), (vec![1, 2], 0)] {
+            let way = Way { tokens, log_probabilities: vec![-0.1; 3], ..Way::default() };
+            let decoded = Decoded { way, no_speech: 0.5, hoped: 2.0 };
+            let found = confirmed(decoded.clone(), &PROMPT[..1], settled, 3.0, &rules, knowing_after(1, &[bad])).unwrap();
+            assert_eq!(found, decoded);
         }
     }
 
@@ -321,7 +405,7 @@ mod tests {
     fn silence_and_nonsense_are_not_believed() {
         let of = |no_speech, likely: f32| {
             let way = Way { tokens: vec![1, 2], log_probabilities: vec![likely; 2], ..Way::default() };
-            Decoded { way, no_speech }
+            Decoded { way, no_speech, hoped: 0.0 }
         };
         assert!(of(0.1, -0.3).is_said() && of(0.9, -0.3).is_said() && of(0.1, -1.5).is_said());
         assert!(!of(0.9, -1.5).is_said() && !of(0.1, -2.5).is_said() && !Decoded::default().is_said());

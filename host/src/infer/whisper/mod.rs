@@ -20,7 +20,6 @@ use self::align::Attention;
 use self::decode::{Decoded, Rules};
 use self::mel::{HOP, Mel, RATE};
 use self::network::{FRAMES_MAX, FRAMES_PER_POSITION, Network, Past};
-pub use self::tokens::SAID_WORDS;
 use self::tokens::Tokens;
 use self::way::Way;
 use super::InferError;
@@ -76,16 +75,19 @@ struct Settings {
     alignment_heads: Option<Vec<(usize, usize)>>,
 }
 
-/// Words that are listened for. The decoder is made to believe that the first [`SAID_WORDS`] of them were said before.
+/// Words that are listened for. The decoder is made to believe that the first nine of them were said before.
 #[derive(Clone, Debug, Default)]
 pub struct Favoured {
     pub words: Vec<String>,
     /// A stretch of speech with one of them may be e^`bonus` times less likely than without, as a whole, for it to be heard.
     pub bonus: f32,
+    /// And e^`margin` times less likely to a decoder that does not believe that they were said before; what it was less likely to the one that does
+    /// counts twice against it.
+    pub margin: f32,
 }
 
 impl Favoured {
-    /// The strong English words that are listened for where a host says nothing else. Those that were not said before count only with a bonus.
+    /// The strong English words that are listened for where a host says nothing else.
     pub fn shipped() -> Vec<String> {
         include_str!("favoured.txt").lines().map(str::to_owned).collect()
     }
@@ -136,6 +138,7 @@ impl Recogniser {
             begins: tokens.begins(),
             favoured: favoured.words.iter().flat_map(|word| tokens.spellings(word)).collect(),
             bonus: favoured.bonus,
+            margin: favoured.margin,
         };
         let alignment = settings.alignment_heads.unwrap_or_default();
         let network = Network::open(runtime, &files.encoder, &files.decoder, &alignment).map_err(model)?;
@@ -187,9 +190,9 @@ impl Recogniser {
         let mut past = Past::default();
         let seconds = samples.len() as f32 / RATE as f32;
         let network = &mut self.network;
-        decode::decode(&self.prompt, &draft.tokens, draft.settled, seconds, &self.rules, |tokens, kept| {
-            network.step(&mut sound, &mut past, tokens, kept)
-        })
+        let mut step = |tokens: &[u32], kept| network.step(&mut sound, &mut past, tokens, kept);
+        let decoded = decode::decode(&self.prompt, &draft.tokens, draft.settled, seconds, &self.rules, &mut step)?;
+        decode::confirmed(decoded, &self.tokens.prompt, draft.settled, seconds, &self.rules, step)
     }
 
     /// With the number of tokens up to each one's end.

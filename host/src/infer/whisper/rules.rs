@@ -19,6 +19,8 @@ pub struct Rules {
     pub favoured: Vec<Vec<u32>>,
     /// What each of them adds to the score of what is said, where that is clear.
     pub bonus: f32,
+    /// So much less likely, as a logarithm, each of them may be where nothing speaks for it but the sound.
+    pub margin: f32,
 }
 
 /// How likely each token is to follow, as natural logarithms.

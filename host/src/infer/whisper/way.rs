@@ -1,5 +1,7 @@
 //! One way through what the network says: what is given first, then the likeliest, token after token. Pure: the network is a function here.
 
+use std::ops::Range;
+
 use super::guard::{loop_of, repeats};
 use super::rules::{Rules, probability};
 
@@ -59,6 +61,8 @@ pub struct Walker<'a, F> {
     /// Given tokens and how many of those before them it is to keep.
     pub step: F,
     pub remembered: Vec<u32>,
+    /// The place in the prompt after which the network says how likely it is that nothing was said, if that is asked.
+    pub start: Option<usize>,
     /// How likely it is that nothing was said.
     pub no_speech: f32,
 }
@@ -81,8 +85,8 @@ impl<E, F: FnMut(&[u32], usize) -> Result<Step, E>> Walker<'_, F> {
             let kept = self.remembered.iter().zip(&all).take_while(|(before, now)| before == now).count().min(known - 1);
             let Step { logits, mut attention } = (self.step)(&all[kept..], kept)?;
             let width = logits.len() / (all.len() - kept);
-            if let Some(token) = rules.no_speech.filter(|_| kept == 0) {
-                self.no_speech = probability(&logits[rules.start * width..][..width], token);
+            if let (0, Some(token), Some(start)) = (kept, rules.no_speech, self.start) {
+                self.no_speech = probability(&logits[start * width..][..width], token);
             }
             for at in known - 1..all.len() {
                 let row = at - kept;
@@ -145,6 +149,12 @@ impl Way {
     /// How likely what comes from there on is.
     pub fn likely_from(&self, at: usize) -> f32 {
         self.log_probabilities.iter().skip(at).sum::<f32>() + self.end
+    }
+
+    /// How likely each of these tokens is, on average.
+    pub fn likely_each(&self, tokens: Range<usize>) -> f32 {
+        let likely = &self.log_probabilities[tokens];
+        likely.iter().sum::<f32>() / likely.len().max(1) as f32
     }
 
     /// Of what was repeated, one stays.
