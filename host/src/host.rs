@@ -42,8 +42,7 @@ use crate::room::words::Asker;
 pub const PATIENCE: Micros = Micros::from_millis(70);
 
 /// How much less likely a stretch may be with a favoured word than without, as a logarithm, for it to be heard; and how much less likely to a decoder
-/// that is not told of them. Chosen by seeds 2 and 3 of `scrim-bench speech` (150 sentences and 12.7 minutes of
-/// ordinary speech each): recall is 0.90 clean and 0.82 at 20 dB, and 2 words are made up; with no bonus and no margin, 0.90, 0.78 and 5.
+/// that is not told of them. Chosen by seeds 2 and 3 of `scrim-bench speech` (150 sentences and 12.7 minutes of ordinary speech each): recall is 0.90 clean and 0.82 at 20 dB, and 2 words are made up; with no bonus and no margin, 0.90, 0.78 and 5.
 pub const FAVOUR: f32 = 4.0;
 pub const MARGIN: f32 = 7.0;
 

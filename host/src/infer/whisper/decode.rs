@@ -62,18 +62,16 @@ pub fn decode<E>(
     step: impl FnMut(&[u32], usize) -> Result<Step, E>,
 ) -> Result<Decoded, E> {
     let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), start: Some(rules.start), no_speech: 0.0 };
-    let (settled, draft) = draft.split_at(settled.min(draft.len()));
-    let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
-    let mut way = walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default();
+    let mut way = likeliest(&mut walker, draft, settled)?;
     let (spare, mut refuted) = (spare(rules, &way), Vec::new());
-    let likeliest = way.likely_from(0);
+    let most_likely = way.likely_from(0);
     for _ in 0..FOUND_MAX {
         match better(&mut walker, &way, spare, &mut refuted)? {
             Some(found) => way = found,
             None => break,
         }
     }
-    let hoped = (likeliest - way.likely_from(0)).max(0.0);
+    let hoped = (most_likely - way.likely_from(0)).max(0.0);
     Ok(Decoded { way, no_speech: walker.no_speech, hoped })
 }
 
@@ -97,9 +95,7 @@ pub fn confirmed<E>(
         return Ok(decoded);
     }
     let mut walker = Walker { prompt, rules, most: most(seconds), step, remembered: Vec::new(), start: None, no_speech: 0.0 };
-    let (settled, draft) = tokens.split_at(settled.min(tokens.len()));
-    let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
-    let plain = walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default();
+    let plain = likeliest(&mut walker, tokens, settled)?;
     let lost = found.saturating_sub(rules.found(&plain.tokens).len());
     if lost == 0 {
         return Ok(decoded);
@@ -107,6 +103,13 @@ pub fn confirmed<E>(
     let least = plain.likely_from(0) + TOLD * decoded.hoped - rules.margin * lost as f32;
     let same = walker.walk(Way::default(), Plan { first: vec![tokens], draft: &[], least: Some(least) })?;
     Ok(if same.is_some() { decoded } else { Decoded { way: plain, ..decoded } })
+}
+
+/// The likeliest way that begins with the first `settled` of these tokens; the others are what may follow.
+fn likeliest<E, F: FnMut(&[u32], usize) -> Result<Step, E>>(walker: &mut Walker<F>, tokens: &[u32], settled: usize) -> Result<Way, E> {
+    let (settled, draft) = tokens.split_at(settled.min(tokens.len()));
+    let first = if settled.is_empty() { Vec::new() } else { vec![settled] };
+    Ok(walker.walk(Way::default(), Plan { first, draft, least: None })?.unwrap_or_default())
 }
 
 /// The best of the ways that turn off this one towards what is favoured, if one is better than it. `spare`: what a favoured
